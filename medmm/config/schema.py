@@ -1,0 +1,286 @@
+"""Every setting of every stage. Frozen; an unknown key is an error; each field is documented right below itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medmm import registry
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+TargetSection = Literal["findings", "impression"]
+
+
+class Section(BaseModel):
+    """Base of all parts of the config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhantomConfig(Section):
+    """Studies generated on the spot."""
+
+    studies: int = Field(default=1500, ge=1)
+    """Number of studies; about 5 in 4 patients."""
+    size: int = Field(default=256, ge=64, le=2048)
+    """Rows and columns of a radiograph, in pixels."""
+
+
+class ColumnsConfig(Section):
+    """Which column of a table holds what; None where the table has no such column."""
+
+    image: str | None = None
+    """Image file, relative to ``data.image_root``."""
+    report: str | None = None
+    """Report text, or the path of a .txt or .xml file."""
+    patient: str | None = None
+    """Patient id; without it every study is its own patient."""
+    study: str | None = None
+    """Study id; rows of one study are its views. Without it every row is a study."""
+    view: str | None = None
+    mask: str | None = None
+    """Mask file, relative to ``data.mask_root``."""
+    label: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    split: str | None = None
+    """Holds train, val or test."""
+
+
+class SplitConfig(Section):
+    """How patients are shared out; used where the data bring no split of their own."""
+
+    val: Fraction = 0.1
+    """Share of patients for validation."""
+    test: Fraction = 0.2
+    """Share of patients for testing."""
+    seed: int = 0
+    """Orders the patients; apart from the run's seed, so that seeds can be compared on one split."""
+
+    @model_validator(mode="after")
+    def _some_training(self) -> SplitConfig:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test must be under 1, got {self.val + self.test:g}: no patient is left to train on")
+        return self
+
+
+class DataConfig(Section):
+    """Where studies come from."""
+
+    reader: str = "phantom"
+    """Name of the layout's reader."""
+    path: Path | None = None
+    """File or folder that the reader opens; None for phantom studies generated on the spot."""
+    reports: Path | None = None
+    """CSV or Parquet with the reports of a ``dicom`` folder, joined by accession number."""
+    accession_column: str = "accession"
+    """Column of ``data.reports`` with the accession number."""
+    report_column: str = "report"
+    """Column of ``data.reports`` with the text."""
+    columns: ColumnsConfig = ColumnsConfig()
+    image_root: Path | None = None
+    """Folder that image paths start from; the table's own folder if None."""
+    mask_root: Path | None = None
+    """Folder that mask paths start from; ``image_root`` if None."""
+    where: dict[str, str] = Field(default_factory=dict)
+    """Only rows with that value in that column; several narrow further."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many studies, the first ones of the source."""
+    splits: SplitConfig = SplitConfig()
+    phantom: PhantomConfig = PhantomConfig()
+
+    @model_validator(mode="after")
+    def _reader_known(self) -> DataConfig:
+        if self.reader not in registry.READERS:
+            raise ValueError(f"no reader '{self.reader}'; expected one of {', '.join(registry.READERS)}")
+        if self.reader != "phantom" and self.path is None:
+            raise ValueError(f"reader '{self.reader}' needs a path: --data {self.reader}:PATH")
+        return self
+
+
+class PreprocessConfig(Section):
+    """From a file to the tensor that the encoder takes; travels with the weights as ``preprocess.json``."""
+
+    size: int = Field(default=128, ge=32, le=1024)
+    """Pixels along each side; images are stretched to a square by area averaging."""
+    window: Literal["auto"] = "auto"
+    """The header's window where there is one, else the full range; MONOCHROME1 is inverted."""
+    mean: float = 0.5
+    """Subtracted from [0, 1] values."""
+    std: float = Field(default=0.25, gt=0)
+    """Divides what is left."""
+
+
+class EncoderConfig(Section):
+    """The MONAI image encoder."""
+
+    name: Literal["densenet_lean", "densenet121", "resnet18", "resnet50", "vit"] = "densenet_lean"
+    """``densenet_lean`` is MONAI's DenseNet with fewer layers and channels."""
+    spatial_dims: Literal[2, 3] = 2
+    """2 for projections and slices, 3 for volumes."""
+    width: int = Field(default=256, ge=16)
+    """Channels of an image token."""
+    dropout: Fraction = 0.0
+
+
+class FindingHeadConfig(Section):
+    """Auxiliary head: each finding asks the image for itself, and what it sees enters the prefix."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of its loss; 0 switches the head off."""
+    names: tuple[str, ...] = ()
+    """Findings; empty means those present in enough of the training reports."""
+    minimum: int = Field(default=10, ge=1)
+    """Training studies that must have a finding for it to be chosen."""
+
+
+class DecoderConfig(Section):
+    """The language model."""
+
+    source: str | None = None
+    """Local folder or hub id of a Hugging Face causal model; None trains a small one from scratch."""
+    layers: int = Field(default=3, ge=1)
+    width: int = Field(default=256, ge=32)
+    heads: int = Field(default=4, ge=1)
+    vocabulary: int = Field(default=2000, ge=100)
+    """Size of the tokenizer learned from the training reports; these four only without ``source``."""
+    dropout: Fraction = 0.1
+    max_tokens: int = Field(default=160, ge=8)
+    """Longest target; longer reports are cut there, and how many is said."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> DecoderConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
+
+
+class ModelConfig(Section):
+    """Image encoder, finding head and language model."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    findings: FindingHeadConfig = FindingHeadConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    max_views: int = Field(default=2, ge=1, le=8)
+    """Views of a study that enter together."""
+
+
+class TargetConfig(Section):
+    """What the model learns to write."""
+
+    sections: tuple[TargetSection, ...] = Field(default=("findings", "impression"), min_length=1)
+    """Sections of the target, in this order."""
+    whole_text: bool = False
+    """Take the whole text where none of the sections is found (notes without headings)."""
+
+
+class AugmentConfig(Section):
+    """Changes of the training images; never a mirror image, which would swap the sides."""
+
+    shift: Fraction = 0.05
+    """Largest shift, as a share of the side."""
+    rotate_deg: float = Field(default=5.0, ge=0, le=45)
+    scale: Fraction = 0.08
+    intensity: Fraction = 0.15
+    """Largest change of brightness and of contrast."""
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; None lets the plan choose from the data and the machine."""
+    budget_minutes: float = Field(default=12.0, gt=0)
+    """Training time that the plan aims at when ``steps`` is None."""
+    batch_size: int = Field(default=32, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    """Batches summed before an optimizer step."""
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: Fraction = 0.05
+    """Share of the steps with a rising learning rate; a cosine falls after it."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the moving average of the weights; 0 switches it off. The average is what is evaluated and saved."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """``auto``: bf16 where the processor computes in it, else fp32."""
+    validate_every: int | None = Field(default=None, ge=1)
+    """Steps between validations; None: ten times a run."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many validations without a better loss; 0 never stops early."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between resumable states."""
+    keep_states: int = Field(default=2, ge=1)
+    workers: int = Field(default=0, ge=0)
+    """Loader processes; 0 loads in the training process, which is fastest from the cache."""
+    augment: AugmentConfig = AugmentConfig()
+
+
+class GenerateConfig(Section):
+    """How a draft is written."""
+
+    strategy: Literal["greedy", "beam", "sample"] = "greedy"
+    beams: int = Field(default=3, ge=2)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    min_tokens: int = Field(default=1, ge=1)
+    max_tokens: int = Field(default=160, ge=1)
+    length_penalty: float = 1.0
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    no_repeat_ngram: int = Field(default=0, ge=0)
+    cache: bool = True
+    """Key-value cache; off only to check it."""
+    batch_size: int = Field(default=32, ge=1)
+
+
+class EvaluateConfig(Section):
+    """How a run is scored."""
+
+    tokenizer: Literal["ptb", "r2gen", "plain"] = "ptb"
+    """``ptb``: lower case, Penn-Treebank-like words without punctuation."""
+    min_positives: int = Field(default=10, ge=1)
+    """Findings with fewer positives are left out of macro averages."""
+    bootstrap: int = Field(default=1000, ge=0)
+    """Resamples of patients behind a confidence interval; 0 leaves intervals out."""
+    baselines: bool = True
+
+
+class TrackingConfig(Section):
+    """MLflow."""
+
+    enabled: bool = True
+    uri: str | None = None
+    """Tracking store; None: ``MLFLOW_TRACKING_URI``, else ``sqlite:///mlruns.db`` in the working folder."""
+    experiment: str = "medmm"
+    log_model: bool = True
+    """Store the model with its signature."""
+
+
+class ScoreConfig(Section):
+    """Batch scoring."""
+
+    batch_size: int = Field(default=16, ge=1)
+    workers: int | None = Field(default=None, ge=0)
+    """Reading processes; None: one a core."""
+
+
+class Config(Section):
+    """The whole config, saved resolved in every run directory as ``config.yaml``."""
+
+    version: Literal[1] = 1
+    """Format of this file."""
+    task: Literal["report_gen"] = "report_gen"
+    seed: int = Field(default=0, ge=0)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """``auto``: cuda where there is one, else cpu."""
+    data: DataConfig = DataConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    target: TargetConfig = TargetConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    generate: GenerateConfig = GenerateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    score: ScoreConfig = ScoreConfig()
+    tracking: TrackingConfig = TrackingConfig()

@@ -1,0 +1,123 @@
+"""Errors that medmm raises on purpose: each says what, where, what was got, what was expected, and the fix.
+
+No message may hold patient data: a study is named ``study#`` plus eight hex digits, see :func:`medmm.types.study_tag`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """Exit status of every stage."""
+
+    DONE = 0
+    BUG = 1
+    QUARANTINED = 10
+    USAGE = 2
+    RESOURCE = 3
+    CHECKPOINT = 4
+    INTERRUPTED = 130
+
+
+class Reason(StrEnum):
+    """Why a study, an image or a report was set aside; stands in ``quarantine.jsonl``, ``pairing.json`` and errors."""
+
+    FILE_MISSING = "file_missing"
+    FILE_EMPTY = "file_empty"
+    FILE_UNREADABLE = "file_unreadable"
+    NOT_AN_IMAGE = "not_an_image"
+    NO_PIXELS = "no_pixels"
+    HEADER_INVALID = "header_invalid"
+    SYNTAX_UNSUPPORTED = "syntax_unsupported"
+    DECODE_FAILED = "decode_failed"
+    TOO_LARGE = "too_large"
+    IMAGE_WITHOUT_REPORT = "image_without_report"
+    REPORT_WITHOUT_IMAGE = "report_without_image"
+    REPORT_EMPTY = "report_empty"
+    REPORT_UNREADABLE = "report_unreadable"
+    REPORT_SHARED = "report_shared"
+    SECTION_MISSING = "section_missing"
+    SPLIT_UNKNOWN = "split_unknown"
+
+
+class MedmmError(Exception):
+    """A failure that the caller can act on.
+
+    Args:
+        what: What went wrong, as a sentence without a full stop.
+        where: File kind, key or place; never a patient's path or name.
+        got: The offending value.
+        expected: What would have been right.
+        fix: What to do about it.
+    """
+
+    exit_code: ExitCode = ExitCode.USAGE
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        got: object = None,
+        expected: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what, self.where, self.got, self.expected, self.fix = what, where, got, expected, fix
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        message = "; ".join(parts)
+        return f"{message}. {self.fix}" if self.fix else message
+
+
+class UsageError(MedmmError):
+    """The command line asks for something that cannot be."""
+
+
+class ConfigError(MedmmError):
+    """A config with one or more wrong entries; ``problems`` lists every one of them."""
+
+    def __init__(self, problems: Sequence[str], *, where: str | None = None) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        count = len(self.problems)
+        super().__init__(f"{count} {'problem' if count == 1 else 'problems'} in the config{lines}", where=where)
+
+
+class DataError(MedmmError):
+    """A data source that cannot be used as a whole (wrong column, empty folder, no such path)."""
+
+
+class StudyError(MedmmError):
+    """One study, image or report that cannot be used; the run sets it aside under ``reason`` and goes on."""
+
+    def __init__(self, reason: Reason, what: str, **details: object) -> None:
+        self.reason = reason
+        super().__init__(what, **details)  # type: ignore[arg-type]
+
+
+class ImageError(StudyError):
+    """A file that gives no usable image."""
+
+
+class ReportError(StudyError):
+    """A report that gives no usable text."""
+
+
+class ResourceError(MedmmError):
+    """Out of disk or memory."""
+
+    exit_code = ExitCode.RESOURCE
+
+
+class CheckpointError(MedmmError):
+    """A checkpoint or run directory that is refused: a pickle, another config's, an unknown format, foreign preprocessing."""
+
+    exit_code = ExitCode.CHECKPOINT
