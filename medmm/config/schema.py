@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medmm import registry
 
@@ -84,17 +84,22 @@ class DataConfig(Section):
     """Folder that image paths start from; the table's own folder if None."""
     mask_root: Path | None = None
     """Folder that mask paths start from; ``image_root`` if None."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(default_factory=dict)
     """Only rows with that value in that column; several narrow further."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many studies, the first ones of the source."""
     splits: SplitConfig = SplitConfig()
     phantom: PhantomConfig = PhantomConfig()
 
+    @field_validator("reader")
+    @classmethod
+    def _reader_known(cls, name: str) -> str:
+        if name not in registry.READERS:
+            raise ValueError(f"no reader '{name}'; expected one of {', '.join(registry.READERS)}")
+        return name
+
     @model_validator(mode="after")
-    def _reader_known(self) -> DataConfig:
-        if self.reader not in registry.READERS:
-            raise ValueError(f"no reader '{self.reader}'; expected one of {', '.join(registry.READERS)}")
+    def _path_given(self) -> DataConfig:
         if self.reader != "phantom" and self.path is None:
             raise ValueError(f"reader '{self.reader}' needs a path: --data {self.reader}:PATH")
         return self

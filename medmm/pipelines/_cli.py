@@ -1,0 +1,191 @@
+"""What every stage shares: its options, its exit codes and how it speaks. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medmm.config.load import load, to_yaml
+from medmm.config.schema import Config
+from medmm.errors import ExitCode, MedmmError, UsageError
+from medmm.pipelines._console import Console
+
+ConfigOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help="YAML file; a path or the name of a packaged one.")]
+DataOption = Annotated[str | None, typer.Option("--data", metavar="READER:PATH", help="Where studies come from; phantom studies if not given.")]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to compute.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where the same command was cut off.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run, on how much, and stop.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; words go to standard error.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Say more; a full traceback for a bug.")]
+PrintConfigOption = Annotated[bool, typer.Option("--print-config", help="Print the resolved config and stop.")]
+OverridesArgument = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Settings, such as train.lr=1e-4.")]
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "overrides": (OverridesArgument, None),
+    "config": (ConfigOption, None),
+    "data": (DataOption, None),
+    "out": (OutOption, None),
+    "device": (DeviceOption, None),
+    "seed": (SeedOption, None),
+    "resume": (ResumeOption, False),
+    "dry_run": (DryRunOption, False),
+    "json": (JsonOption, False),
+    "quiet": (QuietOption, False),
+    "verbose": (VerboseOption, False),
+    "print_config": (PrintConfigOption, False),
+}
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What the shared options of one call say.
+
+    Attributes:
+        file: ``--config``.
+        words: ``key.path=value`` overrides.
+        out: ``--out``.
+        resume: ``--resume``.
+        dry_run: ``--dry-run``.
+        console: Where to speak.
+        given: The options that have a place in the config, as a mapping to merge into it.
+        print_config: ``--print-config``.
+    """
+
+    file: str | None
+    words: tuple[str, ...]
+    out: Path | None
+    resume: bool
+    dry_run: bool
+    console: Console
+    given: Mapping[str, Any]
+    print_config: bool
+
+    def load_config(self, defaults: str | None, base: Mapping[str, Any] | None = None, **extra: Any) -> Config:
+        """Merge the packaged YAML ``defaults``, ``base``, the file, the words and the options; ``--print-config`` stops here.
+
+        Args:
+            defaults: Packaged YAML of the stage.
+            base: Settings below the user's, such as those of a run that is evaluated.
+            extra: Settings above everything, such as the task.
+
+        Raises:
+            ConfigError: Anything in them is wrong.
+        """
+        config = load(defaults, self.file, (*self.words, self.given, extra), base=base)
+        if self.print_config:
+            sys.stdout.write(to_yaml(config))
+            raise typer.Exit(ExitCode.DONE)
+        return config
+
+    def folder(self, default: str) -> Path:
+        """Choose the output folder: ``--out``, else ``default`` with the first free number behind it."""
+        if self.out is not None:
+            return self.out
+        if self.resume:
+            raise UsageError("--resume does not say what to go on with", fix="Add --out DIR, the folder of the run that was cut off.")
+        candidate, number = Path(default), 1
+        while candidate.exists():
+            number += 1
+            candidate = Path(f"{default}-{number}")
+        return candidate
+
+
+def stage(body: Callable[..., Mapping[str, Any] | None]) -> Callable[..., None]:
+    """Turn ``body(call, **own_options)`` into a command with the shared options, its errors turned into exit codes.
+
+    ``body`` returns what ``--json`` prints; an ``exit_code`` in it becomes the exit code.
+    """
+    own = [p for name, p in inspect.signature(body, eval_str=True).parameters.items() if name != "call"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _SHARED.items()
+    ]
+
+    def command(**options: Any) -> None:
+        console = Console(json=options["json"], quiet=options["quiet"], verbose=options["verbose"])
+        with _exit_codes(console):
+            call = _invocation(options, console)
+            result = dict(body(call, **{p.name: options[p.name] for p in own}) or {})
+            code = int(result.pop("exit_code", ExitCode.DONE))
+            if options["json"]:
+                sys.stdout.write(json.dumps(result, default=str) + "\n")
+            if code:
+                raise typer.Exit(code)
+
+    command.__doc__ = body.__doc__
+    command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+    return command
+
+
+def run(command: Callable[..., None], name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a stage as a program; never returns."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(name=name)(command)
+    app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name=f"medmm {name}")
+
+
+def _invocation(options: Mapping[str, Any], console: Console) -> Invocation:
+    given: dict[str, Any] = {key: options[key] for key in ("device", "seed") if options[key] is not None}
+    if options["data"] is not None:
+        reader, _, path = options["data"].partition(":")
+        given["data"] = {"reader": reader, "path": path or None}
+    return Invocation(
+        file=options["config"],
+        words=tuple(options["overrides"] or ()),
+        out=options["out"],
+        resume=options["resume"],
+        dry_run=options["dry_run"],
+        console=console,
+        given=given,
+        print_config=options["print_config"],
+    )
+
+
+class _exit_codes:  # noqa: N801 - reads as a statement
+    """Turn what a stage raises into a message and an exit code."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, (typer.Exit, SystemExit)):
+            return
+        raise typer.Exit(_report(error, self.console)) from None
+
+
+def _report(error: BaseException, console: Console) -> ExitCode:
+    if isinstance(error, MedmmError):
+        console.error(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        console.error("interrupted; the same command with --resume --out DIR goes on")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, MemoryError):
+        console.error("out of memory. Use a smaller train.batch_size, preprocess.size or score.batch_size.")
+        return ExitCode.RESOURCE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        console.error("the disk is full. Free some space, then run the same command with --resume.")
+        return ExitCode.RESOURCE
+    if console.verbose:
+        console.error("".join(traceback.format_exception(error)))
+    else:  # frames only: the message of a foreign error may quote a path or a report
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        places = "\n".join(f"  {Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames)
+        console.error(f"a bug in medmm: {type(error).__name__}\n{places}\nRun again with --verbose for the whole traceback.")
+    return ExitCode.BUG

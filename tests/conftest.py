@@ -1,0 +1,36 @@
+"""What every test shares: nothing of a test run reaches the user's own cache, secret or tracking store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_places(tmp_path_factory):
+    """Send caches, the site secret and MLflow's store to a temporary folder."""
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MEDMM_CACHE", str(home / "cache"))
+    patch.setenv("MEDMM_SITE_SECRET", "tests only")
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlruns.db'}")
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+    patch.undo()
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs the shared data where it is absent, and GPU tests where there is no GPU."""
+    missing = pytest.mark.skip(reason=f"no shared data beside the repository ({SHARED.name} not found)")
+    for item in items:
+        if "shared" in item.keywords and not SHARED.is_dir():
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of the real data."""
+    return SHARED
