@@ -12,7 +12,7 @@ from medmm.pipelines import _cli
 @_cli.stage
 def command(call: _cli.Invocation) -> Mapping[str, Any]:
     """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html."""
-    config = call.load_config("index/default.yaml")
+    config = call.load_config(None)
     from medmm.pipelines._data import index_into, show_pairing
 
     if call.dry_run:
