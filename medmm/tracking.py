@@ -161,12 +161,12 @@ def deidentified(config: Config) -> dict[str, Any]:
 
 
 def _start(uri: str, experiment: str, name: str, run_id: str | None) -> str:
-    for name in ("alembic", "mlflow"):  # a dozen lines at every start otherwise
-        logging.getLogger(name).setLevel(logging.WARNING)
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    for logger in ("alembic", "mlflow"):  # a dozen lines at every start otherwise; importing sets them
+        logging.getLogger(logger).setLevel(logging.WARNING)
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_experiment(experiment)

@@ -30,7 +30,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", help="Say more; a full traceback for a bug.")]
 PrintConfigOption = Annotated[bool, typer.Option("--print-config", help="Print the resolved config and stop.")]
-OverridesArgument = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Settings, such as train.lr=1e-4.")]
+OverridesArgument = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Settings, such as train.lr=1e-4.")]
 
 _SHARED: dict[str, tuple[Any, Any]] = {
     "overrides": (OverridesArgument, None),

@@ -13,24 +13,18 @@ from medmm.pipelines import _cli
 def command(call: _cli.Invocation) -> Mapping[str, Any]:
     """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html."""
     config = call.load_config(None)
-    from medmm.pipelines._data import index_into, show_pairing
+    from medmm.pipelines import _data
 
     if call.dry_run:
-        return _dry_run(call, config)
+        with _data.dry_manifest(config, call.console) as (_, counts):
+            call.console.line(f"would index {counts['studies']} studies, {counts['images']} images, in under 1 GB of memory")
+            return {"dry_run": True, **counts}
     out = call.folder("runs/index")
-    result = index_into(config, out, call.console)
-    show_pairing(result, call.console)
+    result = _data.index_into(config, out, call.console)
+    _data.show_pairing(result, call.console)
     call.console.line(f"wrote {out / 'manifest.parquet'} and {out / 'pairing.html'}")
     code = ExitCode.QUARANTINED if result.rejected else ExitCode.DONE
-    return {"out": out, **result.counts, "exit_code": code}
-
-
-def _dry_run(call: _cli.Invocation, config: Any) -> Mapping[str, Any]:
-    from medmm.pipelines._data import dry_index
-
-    counts = dry_index(config, call.console)
-    call.console.line(f"would index {counts['studies']} studies with {counts['images']} images in under 1 GB of memory")
-    return {"dry_run": True, **counts}
+    return {"out": out, **result.counts, "rejected": dict(result.rejected), "exit_code": code}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,68 @@
+"""From ``--data`` to a manifest, and what people are told on the way."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medmm.config.schema import Config
+from medmm.data import manifest as manifests
+from medmm.pipelines._console import Console
+
+
+def index_into(config: Config, out: Path, console: Console) -> manifests.IndexResult:
+    """Write ``manifest.parquet`` and the pairing into ``out``.
+
+    Raises:
+        DataError: The source is unusable as a whole.
+        ResourceError: The disk is full.
+    """
+    source = ready(config, console)
+    with console.progress("indexing") as progress:
+        return manifests.index(source.data, config.seed, out, progress=progress)
+
+
+def ready(config: Config, console: Console) -> Config:
+    """Generate the phantom studies that a config without data stands for, unless they lie in the cache."""
+    if config.data.reader != "phantom" or config.data.path is not None:
+        return config
+    from medmm.data.phantom import cached
+
+    phantom = config.data.phantom
+    with console.progress(f"generating {phantom.studies} phantom studies") as progress:
+        folder = cached(config.seed, phantom.studies, phantom.size, progress=lambda done: progress(done, phantom.studies))
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": folder})})
+
+
+@contextmanager
+def dry_manifest(config: Config, console: Console) -> Iterator[tuple[manifests.Manifest, dict[str, Any]]]:
+    """Index into a folder that is gone afterwards, for ``--dry-run``."""
+    with tempfile.TemporaryDirectory(prefix="medmm-dry-") as folder:
+        result = index_into(config, Path(folder), console)
+        yield manifests.Manifest.open(result.manifest), dict(result.counts)
+
+
+def show_pairing(result: manifests.IndexResult, console: Console) -> None:
+    """Say what was paired, what not and why, and how patients were shared out."""
+    counts = result.counts
+    console.line(
+        f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images, {counts['paired']} paired with a report"
+    )
+    for name, number in result.rejected.items():
+        console.line(f"  set aside: {number} x {name}")
+    splits = ", ".join(f"{name} {number}" for name, number in result.splits.items())
+    console.line(f"studies a split: {splits}")
+
+
+def manifest_of_run(run: Path, trained: Config, config: Config, out: Path, console: Console) -> manifests.Manifest:
+    """The manifest that a run was trained on when the data are the same, else a new one of ``config.data`` in ``out``.
+
+    The run's own manifest holds the split as it was stored, so that no training patient is ever tested on.
+    """
+    own = run / "data" / "manifest.parquet"
+    if config.data == trained.data and own.is_file():
+        return manifests.Manifest.open(own)
+    return manifests.Manifest.open(index_into(config, out / "data", console).manifest)

@@ -1,0 +1,60 @@
+"""``medmm evaluate --run RUN``: score a run on a split, beside its baselines, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medmm.pipelines import _cli
+
+
+class Split(StrEnum):
+    """Part of the data."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+    ALL = "all"
+
+
+@_cli.stage
+def command(
+    call: _cli.Invocation,
+    run: Annotated[Path, typer.Option("--run", metavar="RUN", help="Run directory of finetune.")],
+    split: Annotated[Split, typer.Option("--split", help="Part of the data.")] = Split.TEST,
+) -> Mapping[str, Any]:
+    """Score a run: writes metrics.json, metrics.md, predictions.jsonl and plots."""
+    from medmm.training.records import read_config
+
+    trained = read_config(run)
+    config = call.load_config(None, base=trained.model_dump(mode="json"))
+    from medmm.pipelines import _data
+
+    out = call.out or run / f"evaluation-{split}"
+    manifest = _data.manifest_of_run(run, trained, config, out, call.console)
+    if call.dry_run:
+        number = manifest.counts()[str(split)]
+        call.console.line(f"would draft and score {number} studies of split '{split}'")
+        return {"dry_run": True, "studies": number}
+    from medmm.scoring.evaluation import evaluate
+
+    with call.console.progress("evaluating") as progress:
+        evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress=progress)
+    call.console.table(*evaluation.summary_table())
+    for warning in evaluation.warnings:
+        call.console.line(f"note: {warning}")
+    call.console.line(f"wrote {out / 'metrics.json'} and {out / 'metrics.md'}")
+    return {"out": out, **evaluation.metrics}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stage as a program; never returns."""
+    _cli.run(command, "evaluate", arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The command line as scripts see it: exit codes, streams, what is imported."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from medmm import registry
+from medmm.errors import ExitCode, Reason, ResourceError, StudyError
+from medmm.pipelines import _cli
+from typer.testing import CliRunner
+
+
+def medmm(*words, cwd=None):
+    return subprocess.run([sys.executable, "-m", "medmm", *words], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize("name", registry.names("stage"))
+def test_help_imports_nothing_heavy(name):
+    words = [sys.executable, "-X", "importtime", "-m", f"medmm.pipelines.{name}", "--help"]
+    run = subprocess.run(words, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if "|" in line}
+    assert not imported & {"torch", "monai", "mlflow", "transformers", "pandas", "pyarrow", "cv2", "numpy"}
+    for option in ("--config", "--data", "--out", "--device", "--seed", "--resume", "--dry-run", "--json", "--quiet", "--verbose"):
+        assert option in run.stdout, option
+
+
+def test_both_doors_print_the_same_config():
+    one = medmm("finetune", "--task", "report_gen", "--print-config", "train.steps=3")
+    words = [sys.executable, "-m", "medmm.pipelines.finetune", "--task", "report_gen", "--print-config", "train.steps=3"]
+    two = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert one.returncode == 0
+    assert one.stdout == two.stdout
+    assert "steps: 3" in one.stdout
+
+
+def test_misspelt_stage_and_key_name_the_nearest():
+    stage = medmm("finetun")
+    assert (stage.returncode, "Did you mean 'finetune'?" in stage.stderr) == (ExitCode.USAGE, True)
+    key = medmm("finetune", "trian.lr=1e-4")
+    assert (key.returncode, "did you mean 'train'?" in key.stderr) == (ExitCode.USAGE, True)
+
+
+def test_stage_names_and_summaries_agree():
+    from medmm.__main__ import _SUMMARY
+
+    assert set(_SUMMARY) == set(registry.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ResourceError("the disk is full", fix="Free some."), ExitCode.RESOURCE, "the disk is full. Free some."),
+        (StudyError(Reason.REPORT_EMPTY, "no text"), ExitCode.USAGE, "no text"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "--resume"),
+        (MemoryError(), ExitCode.RESOURCE, "out of memory"),
+        (OSError(28, "No space left on device"), ExitCode.RESOURCE, "disk is full"),
+    ],
+)
+def test_errors_become_exit_codes(error, code, says):
+    run = _invoke(error)
+    assert run.exit_code == code
+    assert says in run.stderr
+
+
+def test_a_bug_shows_frames_but_not_the_message_that_may_hold_patient_data():
+    run = _invoke(ValueError("DOE^JOHN"))
+    assert run.exit_code == ExitCode.BUG
+    assert "ValueError" in run.stderr
+    assert "DOE^JOHN" not in run.stderr
+    assert "DOE^JOHN" in _invoke(ValueError("DOE^JOHN"), "--verbose").stderr
+
+
+def test_json_leaves_standard_output_to_one_object():
+    def body(call):
+        """Say something and return something."""
+        call.console.line("words")
+        return {"a": 1, "exit_code": ExitCode.QUARANTINED}
+
+    run = _run(body, "--json")
+    assert json.loads(run.stdout) == {"a": 1}
+    assert run.stderr == "words\n"
+    assert run.exit_code == ExitCode.QUARANTINED
+
+
+def test_quiet_says_nothing():
+    def body(call):
+        """Say something."""
+        call.console.line("words")
+
+    assert _run(body, "--quiet").output == ""
+
+
+def _invoke(error, *words):
+    def body(call):
+        """Fail."""
+        raise error
+
+    return _run(body, *words)
+
+
+def _run(body, *words):
+    import typer
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(_cli.stage(body))
+    return CliRunner().invoke(app, list(words))
