@@ -1,0 +1,133 @@
+"""Report files and texts to :class:`medmm.types.Report`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medmm.errors import Reason, ReportError
+from medmm.reports.sections import split_sections, split_sentences, trimmed
+from medmm.types import SECTIONS, Report, TextPart
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_LABELS = {name.upper(): name for name in SECTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class OpeniReport:
+    """One report of the Indiana University collection, as Open-i publishes it.
+
+    Attributes:
+        uid: The ``uId``, such as ``CXR1``.
+        report: Its text: the ``AbstractText`` parts, each behind its label.
+        image_ids: The ``parentImage`` ids in order, such as ``CXR1_1_IM-0001-3001``.
+        mesh_major: Terms that an annotator coded, such as ``Opacity/lung/base/left``.
+        mesh_automatic: Terms that a program found.
+    """
+
+    uid: str
+    report: Report
+    image_ids: tuple[str, ...] = ()
+    mesh_major: tuple[str, ...] = field(default=())
+    mesh_automatic: tuple[str, ...] = field(default=())
+
+
+def parse_report(text: str) -> Report:
+    """Find sections and sentences of a report's text.
+
+    Without headings ``sections`` is empty and the sentences are those of the whole text, each with ``section`` None.
+
+    Raises:
+        ReportError: There is no text (``Reason.REPORT_EMPTY``).
+    """
+    if not text or text.isspace():
+        raise ReportError(Reason.REPORT_EMPTY, "the report holds no text", fix="Give the report's text, or leave the study out.")
+    sections, blocks = split_sections(text)
+    return Report(raw=text, sections=sections, sentences=_sentences(blocks))
+
+
+def parse_openi_xml(data: bytes) -> OpeniReport:
+    """Read an Open-i report.
+
+    ``report.raw`` is ``LABEL: text`` of every part that has text, an empty line between them; all offsets refer to it.
+
+    Raises:
+        ReportError: The XML is malformed, declares entities or is no Open-i report (``Reason.REPORT_UNREADABLE``); none of its parts
+            has text (``Reason.REPORT_EMPTY``).
+    """
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    try:
+        root = fromstring(data, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        what = "the XML is refused or malformed"
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got=type(error).__name__, expected="an Open-i report") from None
+    uid = root.find(".//uId")
+    parts = root.findall(".//AbstractText")
+    if uid is None or not uid.get("id"):
+        raise ReportError(Reason.REPORT_UNREADABLE, "the XML has no uId", got=f"<{root.tag}>", expected="an Open-i report (<eCitation>)")
+    pairs = [(str(part.get("Label") or "").strip().upper(), "".join(part.itertext()).strip()) for part in parts]
+    return OpeniReport(
+        uid=str(uid.get("id")),
+        report=_compose([(label, text) for label, text in pairs if text]),
+        image_ids=tuple(str(image.get("id")) for image in root.iter("parentImage") if image.get("id")),
+        mesh_major=tuple(term.text.strip() for term in root.iterfind(".//MeSH/major") if term.text),
+        mesh_automatic=tuple(term.text.strip() for term in root.iterfind(".//MeSH/automatic") if term.text),
+    )
+
+
+def read_report(path: Path | str) -> Report:
+    """Read a report from a file: Open-i XML where the name ends in ``.xml``, else text in UTF-8 (with or without a byte order mark) or Latin-1.
+
+    Raises:
+        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or malformed, or the system
+            refuses to read it (``REPORT_UNREADABLE``).
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ReportError(Reason.FILE_MISSING, "there is no such report file", expected="a .txt or .xml file") from None
+    except OSError as error:
+        raise ReportError(Reason.REPORT_UNREADABLE, "the report file cannot be read", got=error.strerror) from None
+    if path.suffix.lower() == ".xml":
+        if not data.strip():
+            raise ReportError(Reason.REPORT_EMPTY, "the report file is empty", expected="an Open-i report")
+        return parse_openi_xml(data).report
+    return parse_report(_decode(data))
+
+
+def _decode(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if _CONTROL.search(text):
+        what = "the report file is binary"
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got="control characters", expected="text in UTF-8 or Latin-1")
+    return text
+
+
+def _compose(pairs: list[tuple[str, str]]) -> Report:
+    if not pairs:
+        raise ReportError(Reason.REPORT_EMPTY, "none of the report's parts holds text", expected="an AbstractText with text")
+    raw = ""
+    sections: dict[str, TextPart] = {}
+    blocks: list[TextPart] = []
+    for label, text in pairs:
+        raw += ("\n\n" if raw else "") + (f"{label}: " if label else "")
+        start = len(raw)
+        raw += text
+        name = _LABELS.get(label)
+        block = trimmed(raw, start, len(raw), name)
+        if block is not None:
+            blocks.append(block)
+            if name:
+                sections.setdefault(name, block)
+    return Report(raw=raw, sections=sections, sentences=_sentences(blocks), source_format="openi_xml")
+
+
+def _sentences(blocks: list[TextPart]) -> tuple[TextPart, ...]:
+    return tuple(sentence for block in blocks for sentence in split_sentences(block))

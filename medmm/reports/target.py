@@ -1,0 +1,43 @@
+"""What a model learns to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medmm.errors import Reason, ReportError
+from medmm.types import Report
+
+
+def target_text(report: Report, sections: Sequence[str] = ("findings", "impression"), whole_text: bool = False) -> str:
+    """Take the chosen sections of ``report`` as one line of text, white space collapsed.
+
+    With one section asked for, the line is that section's text. With several, each stands behind its heading
+    (``FINDINGS: … IMPRESSION: …``), so that ``parse_report`` of a draft finds them again, whether or not this report has them all; a
+    merged ``FINDINGS AND IMPRESSION`` is taken once, behind that heading.
+
+    Args:
+        report: The report.
+        sections: Names of ``medmm.types.SECTIONS``, in the order wanted.
+        whole_text: Take the whole text where the report has no sections at all.
+
+    Raises:
+        ReportError: The report has none of the sections (``Reason.SECTION_MISSING``), or no text (``Reason.REPORT_EMPTY``).
+    """
+    if not report.raw.strip():
+        raise ReportError(Reason.REPORT_EMPTY, "the report holds no text")
+    if not report.sections and whole_text:
+        return " ".join(report.raw.split())
+    groups: dict[tuple[int, int], list[str]] = {}
+    for name in sections:
+        part = report.sections.get(name)
+        if part is not None:
+            groups.setdefault((part.start, part.end), []).append(name)
+    if not groups:
+        have = ", ".join(report.sections) or "no sections"
+        fix = "Choose other target.sections, or set target.whole_text=true." if not report.sections else "Choose other target.sections."
+        expected = " or ".join(sections)
+        raise ReportError(Reason.SECTION_MISSING, "the report has none of the target sections", got=have, expected=expected, fix=fix)
+    texts = [(" AND ".join(names).upper(), " ".join(report.raw[start:end].split())) for (start, end), names in groups.items()]
+    if len(sections) == 1:
+        return texts[0][1]
+    return " ".join(f"{heading}: {text}" for heading, text in texts)
