@@ -38,8 +38,11 @@ class Reason(StrEnum):
     REPORT_EMPTY = "report_empty"
     REPORT_UNREADABLE = "report_unreadable"
     REPORT_SHARED = "report_shared"
+    REPORT_SURPLUS = "report_surplus"
     SECTION_MISSING = "section_missing"
     SPLIT_UNKNOWN = "split_unknown"
+    ROW_INVALID = "row_invalid"
+    STUDY_DUPLICATE = "study_duplicate"
 
 
 class MedmmError(Exception):
