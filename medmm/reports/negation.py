@@ -12,6 +12,7 @@ from medmm.types import Status
 
 CUES = ("negation_before", "negation_after", "hedge_before", "hedge_after", "neutral", "break", "affirmed")
 _VERBS = frozenset(("is", "are", "was", "were", "has", "have", "remain", "remains", "appear", "appears", "demonstrate", "demonstrates", "show", "shows"))
+_AUXILIARIES = _VERBS | {"been", "be", "now", "currently"}
 _ARTICLES = frozenset(("and", "a", "an", "the", "some"))
 _LONGEST_HEDGE = 12
 _NEAREST = 4
@@ -35,7 +36,7 @@ def find_cues(words: list[str], matches: list[Match]) -> Cues:
     cues = Cues()
     candidates = [match for match in matches if match.entry[0] in CUES and match.entry[0] != "affirmed"]
     taken = 0
-    for match in sorted(candidates, key=lambda match: (match.start - match.end, match.start)):
+    for match in sorted(candidates, key=lambda match: (match.start - match.end, -match.words.bit_count(), match.start)):
         if match.words & taken:
             continue
         kind = match.entry[0]
@@ -94,4 +95,6 @@ def _reaches(start: int, end: int, cues: Cues) -> bool:
 def _reaches_back(start: int, end: int, words: list[str], cues: Cues) -> bool:
     if any(start <= stop < end for stop in cues.breaks):
         return False
+    while end > start and words[end - 1] in _AUXILIARIES:
+        end -= 1
     return not any(word in _VERBS for word in words[start:end])
