@@ -1,0 +1,203 @@
+"""Rows of a CSV, TSV or Parquet file, streamed: whatever the delimiter, the encoding or the compression."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import gzip
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from medmm.data.readers._common import cell
+from medmm.errors import DataError
+
+Row = dict[str, str]
+TEXT_KINDS = (".csv", ".tsv", ".txt")
+PARQUET_KINDS = (".parquet", ".pq")
+_DELIMITERS = ",;\t|"
+_BATCH_ROWS = 2048
+_BLOCK_BYTES = 1 << 20
+_LONGEST_FIELD = 8 << 20  # characters; a longer one is a quote that never closes
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that has been looked at but not yet read.
+
+    Attributes:
+        path: The file.
+        columns: Names as the header gives them, without surrounding blanks.
+        key: The config key that named the file, for errors.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    key: str
+
+    def require(self, wanted: Mapping[str, str]) -> None:
+        """Check that every column of ``wanted`` (config key to column) is there.
+
+        Raises:
+            DataError: Columns are missing or occur twice; all of them are named, with the columns that exist.
+        """
+        missing = {key: name for key, name in wanted.items() if self.columns.count(name) != 1}
+        if not missing:
+            return
+        asked = ", ".join(f"{key}={name}" for key, name in missing.items())
+        near = [difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5) for name in missing.values()]
+        hints = [f"{key}={found[0]}" for key, found in zip(missing, near, strict=True) if found]
+        what = "the table has no such column" if len(missing) == 1 else "the table has no such columns"
+        if any(name in self.columns for name in missing.values()):
+            what = "a column's name occurs more than once"
+        expected = "one of the columns " + ", ".join(self.columns)
+        fix = f"Did you mean {', '.join(hints)}?" if hints else None
+        raise DataError(what, where=self.key, got=asked, expected=expected, fix=fix)
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row | None]]:
+        """Yield each row's number, from 1, and its cells: column to text as :func:`_common.cell` gives it.
+
+        A row with more fields than there are columns is None.
+
+        Args:
+            columns: The columns that are needed; a Parquet file gives no others. None: all.
+
+        Raises:
+            DataError: The file breaks off inside a quote, or is no valid Parquet.
+        """
+        if self.path.suffix.lower() in PARQUET_KINDS:
+            return _parquet_rows(self, None if columns is None else list(dict.fromkeys(columns)))
+        return _text_rows(self)
+
+
+def open_table(path: Path, key: str) -> Table:
+    """Look at a table's header.
+
+    Args:
+        path: ``.csv``, ``.tsv`` or ``.txt``, also with ``.gz`` behind it, or ``.parquet``.
+        key: The config key that names the file.
+
+    Raises:
+        DataError: There is no such file, it is of another kind, or it is empty or unreadable.
+    """
+    if not path.is_file():
+        what = "is a folder, not a table" if path.is_dir() else "there is no such file"
+        raise DataError(what, where=key, got=f"'{path}'", expected="a .csv, .tsv or .parquet file")
+    if path.suffix.lower() in PARQUET_KINDS:
+        return Table(path, _parquet_columns(path, key), key)
+    if _kind(path) not in TEXT_KINDS:
+        raise DataError("not a table", where=key, got=f"'{path.suffix}'", expected=".csv, .tsv, .csv.gz or .parquet")
+    try:
+        first = next(_records(path, key), None)
+    except OSError as error:
+        raise DataError("the table cannot be read", where=key, got=error.strerror or type(error).__name__) from error
+    if first is None:
+        raise DataError("the table is empty", where=key, expected="a line with the columns' names")
+    return Table(path, tuple(name.strip() for name in first), key)
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+
+
+def _text_rows(table: Table) -> Iterator[tuple[int, Row | None]]:
+    records = _records(table.path, table.key)
+    next(records, None)
+    width = len(table.columns)
+    for number, fields in enumerate(records, start=1):
+        texts = [cell(field) for field in fields]
+        if any(texts[width:]):
+            yield number, None
+        else:
+            texts.extend([""] * (width - len(texts)))
+            yield number, dict(zip(table.columns, texts, strict=False))
+
+
+def _records(path: Path, key: str) -> Iterator[list[str]]:
+    """Yield the fields of each line that is not blank, the header's first."""
+    encoding = _encoding(path)
+    csv.field_size_limit(_LONGEST_FIELD)
+    with io.TextIOWrapper(_opened(path), encoding=encoding, errors="replace", newline="") as text:
+        source = _Lines(text)
+        reader = csv.reader(source, delimiter=_delimiter(path, encoding))
+        try:
+            for number, fields in enumerate(reader):
+                if source.ended:
+                    raise DataError("a quote is never closed", where=key, got=f"row {number}", expected='a closing "')
+                if fields:
+                    yield fields
+        except csv.Error as error:
+            what, fix = f"the table cannot be parsed at line {reader.line_num}", "Look for a quote that never closes."
+            raise DataError(what, where=key, got=str(error), fix=fix) from error
+
+
+class _Lines:
+    """Lines of a text; ``ended`` tells a quote that runs into the end of the file from a last row."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self.ended = text, False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._text
+        self.ended = True
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _encoding(path: Path) -> str:
+    """UTF-16 by its byte order mark, UTF-8 where the whole file is valid in it, else Windows' Western European."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with closing(_opened(path)) as raw:
+        block = raw.read(_BLOCK_BYTES)
+        if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        try:
+            while block:
+                decoder.decode(block)
+                block = raw.read(_BLOCK_BYTES)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _delimiter(path: Path, encoding: str) -> str:
+    """The delimiter that occurs most often in the header, outside of quotes."""
+    if _kind(path) == ".tsv":
+        return "\t"
+    with io.TextIOWrapper(_opened(path), encoding=encoding, errors="replace", newline="") as text:
+        header = next(iter(text), "")
+    outside = "".join(header.split('"')[::2])
+    return max(_DELIMITERS, key=outside.count)
+
+
+def _parquet_columns(path: Path, key: str) -> tuple[str, ...]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return tuple(pq.read_schema(path).names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError("the file is no valid Parquet", where=key, got=type(error).__name__) from error
+
+
+def _parquet_rows(table: Table, columns: list[str] | None) -> Iterator[tuple[int, Row | None]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(table.path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield number, {name: cell(value) for name, value in values.items()}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError("the table breaks off", where=table.key, got=f"row {number + 1}") from error
