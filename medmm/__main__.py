@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _help() -> None:
     lines = "".join(f"  {name:<12}{_SUMMARY[name]}\n" for name in registry.STAGES)
-    sys.stdout.write(f"usage: medmm STAGE [OPTIONS] [KEY.PATH=VALUE]...\n\nStages:\n{lines}\n'medmm STAGE --help' says more.\n")
+    sys.stdout.write(
+        f"usage: medmm STAGE [OPTIONS] [KEY.PATH=VALUE]...\n\nStages:\n{lines}\n'medmm STAGE --help' says more.\n"
+    )
 
 
 if __name__ == "__main__":

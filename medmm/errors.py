@@ -121,6 +121,6 @@ class ResourceError(MedmmError):
 
 
 class CheckpointError(MedmmError):
-    """A checkpoint or run directory that is refused: a pickle, another config's, an unknown format, foreign preprocessing."""
+    """A checkpoint or run that is refused: a pickle, another config's, an unknown format, foreign preprocessing."""
 
     exit_code = ExitCode.CHECKPOINT

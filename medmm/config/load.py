@@ -28,7 +28,9 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    re.compile(
+        r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -108,7 +110,10 @@ def _read(name: str, problems: list[str]) -> dict[str, Any]:
 
 def _known_files() -> set[str]:
     return {
-        str(path.relative_to(root)) for root in (_PACKAGED, _REPOSITORY) if root.is_dir() for path in root.rglob("*.yaml")
+        str(path.relative_to(root))
+        for root in (_PACKAGED, _REPOSITORY)
+        if root.is_dir()
+        for path in root.rglob("*.yaml")
     }
 
 
@@ -152,7 +157,7 @@ def _describe(problem: Mapping[str, Any]) -> str:
 def _fields_at(location: Iterable[int | str]) -> list[str]:
     model: Any = Config
     for part in location:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is None:
             return []
         options = (field.annotation, *get_args(field.annotation))

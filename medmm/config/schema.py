@@ -62,7 +62,9 @@ class SplitConfig(Section):
     @model_validator(mode="after")
     def _some_training(self) -> SplitConfig:
         if self.val + self.test >= 1:
-            raise ValueError(f"val + test must be under 1, got {self.val + self.test:g}: no patient is left to train on")
+            raise ValueError(
+                f"val + test must be under 1, got {self.val + self.test:g}: no patient is left to train on"
+            )
         return self
 
 

@@ -19,18 +19,27 @@ from medmm.config.schema import Config
 from medmm.errors import ExitCode, MedmmError, UsageError
 from medmm.pipelines._console import Console
 
-ConfigOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help="YAML file; a path or the name of a packaged one.")]
-DataOption = Annotated[str | None, typer.Option("--data", metavar="READER:PATH", help="Where studies come from; phantom studies if not given.")]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="YAML file; a path or the name of a packaged one.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="READER:PATH", help="Where studies come from; phantom studies if not given."),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to compute.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where the same command was cut off.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run, on how much, and stop.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; words go to standard error.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output; words go to standard error.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", help="Say more; a full traceback for a bug.")]
 PrintConfigOption = Annotated[bool, typer.Option("--print-config", help="Print the resolved config and stop.")]
-OverridesArgument = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Settings, such as train.lr=1e-4.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Settings, such as train.lr=1e-4.")
+]
 
 _SHARED: dict[str, tuple[Any, Any]] = {
     "overrides": (OverridesArgument, None),
@@ -73,7 +82,7 @@ class Invocation:
     print_config: bool
 
     def load_config(self, defaults: str | None, base: Mapping[str, Any] | None = None, **extra: Any) -> Config:
-        """Merge the packaged YAML ``defaults``, ``base``, the file, the words and the options; ``--print-config`` stops here.
+        """Merge ``defaults``, ``base``, the file, the words and the options; ``--print-config`` stops here.
 
         Args:
             defaults: Packaged YAML of the stage.
@@ -94,7 +103,9 @@ class Invocation:
         if self.out is not None:
             return self.out
         if self.resume:
-            raise UsageError("--resume does not say what to go on with", fix="Add --out DIR, the folder of the run that was cut off.")
+            raise UsageError(
+                "--resume does not say what to go on with", fix="Add --out DIR, the folder of the run that was cut off."
+            )
         candidate, number = Path(default), 1
         while candidate.exists():
             number += 1
@@ -187,5 +198,7 @@ def _report(error: BaseException, console: Console) -> ExitCode:
     else:  # frames only: the message of a foreign error may quote a path or a report
         frames = traceback.extract_tb(error.__traceback__)[-4:]
         places = "\n".join(f"  {Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames)
-        console.error(f"a bug in medmm: {type(error).__name__}\n{places}\nRun again with --verbose for the whole traceback.")
+        console.error(
+            f"a bug in medmm: {type(error).__name__}\n{places}\nRun again with --verbose for the whole traceback."
+        )
     return ExitCode.BUG

@@ -76,10 +76,11 @@ class Progress(ABC):
     def __call__(self, done: int, total: int | None = None, note: str = "") -> None:
         """Say that ``done`` of ``total`` is done."""
 
+    @abstractmethod
     def __enter__(self) -> Progress:
         """Begin to show."""
-        return self
 
+    @abstractmethod
     def __exit__(self, *exception: object) -> None:
         """End what was begun."""
 
@@ -89,13 +90,21 @@ class _Lines(Progress):
         self._description, self._console = description, console
         self._start = self._last = time.monotonic()
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._console.detail(f"{self._description}: {time.monotonic() - self._start:.1f} s")
+
     def __call__(self, done: int, total: int | None = None, note: str = "") -> None:
         now = time.monotonic()
         if now - self._last < _LINE_EVERY_S and done != total:
             return
         self._last = now
         of = f" of {total}" if total else ""
-        self._console.line(f"{self._description}: {done}{of} after {now - self._start:.0f} s{'; ' + note if note else ''}")
+        self._console.line(
+            f"{self._description}: {done}{of} after {now - self._start:.0f} s{'; ' + note if note else ''}"
+        )
 
 
 class _Bar(Progress):

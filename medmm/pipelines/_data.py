@@ -33,7 +33,9 @@ def ready(config: Config, console: Console) -> Config:
 
     phantom = config.data.phantom
     with console.progress(f"generating {phantom.studies} phantom studies") as progress:
-        folder = cached(config.seed, phantom.studies, phantom.size, progress=lambda done: progress(done, phantom.studies))
+        folder = cached(
+            config.seed, phantom.studies, phantom.size, progress=lambda done: progress(done, phantom.studies)
+        )
     return config.model_copy(update={"data": config.data.model_copy(update={"path": folder})})
 
 
@@ -49,7 +51,8 @@ def show_pairing(result: manifests.IndexResult, console: Console) -> None:
     """Say what was paired, what not and why, and how patients were shared out."""
     counts = result.counts
     console.line(
-        f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images, {counts['paired']} paired with a report"
+        f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images, "
+        f"{counts['paired']} paired with a report"
     )
     for name, number in result.rejected.items():
         console.line(f"  set aside: {number} x {name}")

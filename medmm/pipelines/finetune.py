@@ -13,12 +13,13 @@ from medmm.config.schema import Config
 from medmm.pipelines import _cli
 
 Task = StrEnum("Task", {name: name for name in registry.TASKS})  # type: ignore[misc]
+_DEFAULT_TASK = Task("report_gen")
 
 
 @_cli.stage
 def command(
     call: _cli.Invocation,
-    task: Annotated[Task, typer.Option("--task", help="What to train.")] = Task("report_gen"),
+    task: Annotated[Task, typer.Option("--task", help="What to train.")] = _DEFAULT_TASK,
 ) -> Mapping[str, Any]:
     """Train a model on scans and reports; phantom studies are made on the spot when no data are given."""
     config = call.load_config(f"finetune/{task}.yaml", task=str(task))
@@ -50,9 +51,14 @@ def _train(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
     _data.show_pairing(result, call.console)
     manifest = _data.manifests.Manifest.open(result.manifest)
     _show_plan(config, manifest, call)
-    with open_tracker(config.tracking, config.task, runs.tracked_as(out)) as tracker, call.console.progress("training") as progress:
+    with (
+        open_tracker(config.tracking, config.task, runs.tracked_as(out)) as tracker,
+        call.console.progress("training") as progress,
+    ):
         trained = runs.finetune(config, manifest, out, resume=call.resume, tracker=tracker, progress=progress)
-    call.console.line(f"trained {trained.steps} steps in {trained.minutes:.1f} min; validation loss {trained.best_loss:.3f}")
+    call.console.line(
+        f"trained {trained.steps} steps in {trained.minutes:.1f} min; validation loss {trained.best_loss:.3f}"
+    )
     call.console.line(f"next: python -m medmm.pipelines.evaluate --run {out}")
     return {"out": out, "steps": trained.steps, "minutes": trained.minutes, "best_loss": trained.best_loss}
 

@@ -17,7 +17,9 @@ def command(call: _cli.Invocation) -> Mapping[str, Any]:
 
     if call.dry_run:
         with _data.dry_manifest(config, call.console) as (_, counts):
-            call.console.line(f"would index {counts['studies']} studies, {counts['images']} images, in under 1 GB of memory")
+            call.console.line(
+                f"would index {counts['studies']} studies, {counts['images']} images, in under 1 GB of memory"
+            )
             return {"dry_run": True, **counts}
     out = call.folder("runs/index")
     result = _data.index_into(config, out, call.console)

@@ -23,7 +23,9 @@ def command(
     wanted = config.data.phantom
     if call.dry_run:
         megabytes = wanted.studies * _BYTES_A_STUDY * (wanted.size / 256) ** 2 / 1e6
-        call.console.line(f"would make {wanted.studies} studies of {wanted.size} x {wanted.size} pixels, about {megabytes:.0f} MB")
+        call.console.line(
+            f"would make {wanted.studies} studies of {wanted.size} x {wanted.size} pixels, about {megabytes:.0f} MB"
+        )
         return {"dry_run": True, "studies": wanted.studies, "megabytes": megabytes}
     from medmm.data.phantom import generate
 

@@ -29,8 +29,12 @@ def command(
         return {"dry_run": True, **counts}
     out = call.folder("runs/score")
     with call.console.progress("scoring") as progress:
-        summary = engine.score_folder(input, run, out, config=config, device=config.device, resume=call.resume, progress=progress)
-    call.console.line(f"{summary.scored} scored, {summary.quarantined} quarantined in {summary.seconds:.0f} s; wrote {out}")
+        summary = engine.score_folder(
+            input, run, out, config=config, device=config.device, resume=call.resume, progress=progress
+        )
+    call.console.line(
+        f"{summary.scored} scored, {summary.quarantined} quarantined in {summary.seconds:.0f} s; wrote {out}"
+    )
     return {"out": out, "scored": summary.scored, "quarantined": summary.quarantined, "exit_code": summary.exit_code}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from medmm.config.load import config_file, load, to_yaml
 from medmm.config.schema import Config
 from medmm.errors import ConfigError
@@ -32,7 +33,13 @@ def test_every_problem_comes_at_once_with_the_nearest_key():
     problems = caught.value.problems
     assert len(problems) == 5
     text = str(caught.value)
-    for part in ("did you mean 'lr'", "no reader 'openie'", "train.ema", "did you mean 'layers'", "'nonsense' is no override"):
+    for part in (
+        "did you mean 'lr'",
+        "no reader 'openie'",
+        "train.ema",
+        "did you mean 'layers'",
+        "'nonsense' is no override",
+    ):
         assert part in text
 
 

@@ -1,6 +1,7 @@
 """Every tracker takes the same calls; MLflow keeps what was given, and nothing that names a patient."""
 
 import pytest
+
 from medmm.config.load import load
 from medmm.config.schema import TrackingConfig
 from medmm.errors import UsageError
@@ -55,11 +56,18 @@ def test_a_failure_is_marked(store):
 
 
 def test_the_file_store_is_refused_by_name(tmp_path):
-    with pytest.raises(UsageError, match=r"tracking\.uri.*'file:' store.*sqlite"), open_tracker(TrackingConfig(uri=f"file://{tmp_path}/x"), "x"):
+    with (
+        pytest.raises(UsageError, match=r"tracking\.uri.*'file:' store.*sqlite"),
+        open_tracker(TrackingConfig(uri=f"file://{tmp_path}/x"), "x"),
+    ):
         raise AssertionError("never opened")
 
 
 def test_parameters_hold_no_path_and_no_cell_value():
-    config = load(None, None, ["data.reader=table", "data.path=/wards/doe_john.csv", "data.where.name=DOE", "data.image_root=/wards"])
+    config = load(
+        None,
+        None,
+        ["data.reader=table", "data.path=/wards/doe_john.csv", "data.where.name=DOE", "data.image_root=/wards"],
+    )
     assert "doe" not in str(deidentified(config)).lower()
     assert deidentified(config)["data"]["reader"] == "table"

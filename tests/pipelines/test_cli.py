@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
 from medmm import registry
 from medmm.errors import ExitCode, Reason, ResourceError, StudyError
 from medmm.pipelines import _cli
-from typer.testing import CliRunner
 
 
 def medmm(*words, cwd=None):
@@ -21,13 +22,32 @@ def test_help_imports_nothing_heavy(name):
     run = subprocess.run(words, capture_output=True, text=True, check=True)
     imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if "|" in line}
     assert not imported & {"torch", "monai", "mlflow", "transformers", "pandas", "pyarrow", "cv2", "numpy"}
-    for option in ("--config", "--data", "--out", "--device", "--seed", "--resume", "--dry-run", "--json", "--quiet", "--verbose"):
+    for option in (
+        "--config",
+        "--data",
+        "--out",
+        "--device",
+        "--seed",
+        "--resume",
+        "--dry-run",
+        "--json",
+        "--quiet",
+        "--verbose",
+    ):
         assert option in run.stdout, option
 
 
 def test_both_doors_print_the_same_config():
     one = medmm("finetune", "--task", "report_gen", "--print-config", "train.steps=3")
-    words = [sys.executable, "-m", "medmm.pipelines.finetune", "--task", "report_gen", "--print-config", "train.steps=3"]
+    words = [
+        sys.executable,
+        "-m",
+        "medmm.pipelines.finetune",
+        "--task",
+        "report_gen",
+        "--print-config",
+        "train.steps=3",
+    ]
     two = subprocess.run(words, capture_output=True, text=True, check=True)
     assert one.returncode == 0
     assert one.stdout == two.stdout

@@ -1,0 +1,112 @@
+"""Real input to real output through the command line: phantom, index, finetune, evaluate, score."""
+
+import json
+import math
+import stat
+import subprocess
+import sys
+
+import pytest
+
+SMALL = (
+    "train.steps=12", "train.batch_size=4", "preprocess.size=64", "model.encoder.width=32", "model.decoder.width=32",
+    "model.decoder.layers=1", "model.findings.minimum=3", "evaluate.bootstrap=20", "evaluate.min_positives=2",
+    "generate.max_tokens=24", "tracking.log_model=false",
+)  # fmt: skip
+
+
+def medmm(*words, code=0, cwd=None):
+    run = subprocess.run(
+        [sys.executable, "-m", "medmm", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
+    )
+    assert run.returncode == code, run.stderr + run.stdout
+    return run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with 60 phantom studies, a run on them and its evaluation."""
+    place = tmp_path_factory.mktemp("whole")
+    medmm("phantom", "--studies", 60, "--out", place / "phantom", "data.phantom.size=96")
+    medmm(
+        "finetune",
+        "--task",
+        "report_gen",
+        "--data",
+        f"phantom:{place / 'phantom'}",
+        "--out",
+        place / "run",
+        *SMALL,
+        cwd=place,
+    )
+    medmm("evaluate", "--run", place / "run", "--out", place / "evaluation", cwd=place)
+    return place
+
+
+def test_the_run_directory_is_whole(place):
+    run = place / "run"
+    for name in ("config.yaml", "run.json", "history.json", "curves.png", "MODEL_CARD.md", "model/preprocess.json"):
+        assert (run / name).is_file(), name
+    assert list((run / "model").glob("*.safetensors"))
+    record = json.loads((run / "run.json").read_text())
+    assert record["seed"] == 0
+    assert not [path for path in run.rglob("*") if path.suffix in (".pt", ".pth", ".bin", ".pkl")]
+
+
+def test_the_metrics_stand_beside_three_baselines_and_their_card(place):
+    metrics = json.loads((place / "evaluation" / "metrics.json").read_text())
+    assert set(metrics) == {"test", "ci95", "baselines", "card"}
+    for name in ("bleu_1", "bleu_4", "rouge_l", "cider_d", "clinical_f1_macro", "clinical_f1_micro"):
+        assert math.isfinite(metrics["test"][name])
+        low, high = metrics["ci95"][name]
+        assert low <= high
+    assert {"most_frequent", "nearest_image", "swapped_image"} <= set(metrics["baselines"])
+    lines = (place / "evaluation" / "predictions.jsonl").read_text().splitlines()
+    assert len(lines) == metrics["card"]["counts"]["studies"]
+    assert stat.S_IMODE((place / "evaluation" / "predictions.jsonl").stat().st_mode) == 0o600
+
+
+def test_score_takes_a_folder_and_quarantines_what_is_broken(place):
+    night = place / "night"
+    medmm("phantom", "--studies", 3, "--seed", 7, "--out", night, "data.phantom.size=96")
+    broken = next(night.rglob("*.dcm"))
+    broken.write_bytes(broken.read_bytes()[:900])
+    medmm("score", "--run", place / "run", "--input", night, "--out", place / "scored", code=10, cwd=place)
+    lines = [json.loads(line) for line in (place / "scored" / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == 2
+    assert all(line["report"] for line in lines)
+    (rejected,) = [json.loads(line) for line in (place / "scored" / "quarantine.jsonl").read_text().splitlines()]
+    assert rejected["reason"] in ("file_unreadable", "decode_failed", "header_invalid", "no_pixels")
+    assert stat.S_IMODE((place / "scored" / "quarantine.jsonl").stat().st_mode) == 0o600
+
+
+def test_index_shows_what_was_paired(place):
+    medmm("index", "--data", f"phantom:{place / 'phantom'}", "--out", place / "index", cwd=place)
+    counts = json.loads((place / "index" / "pairing.json").read_text())
+    assert counts["counts"]["paired"] == 60
+    assert (place / "index" / "manifest.parquet").is_file()
+
+
+def test_dry_run_says_how_much_and_writes_nothing(place):
+    run = medmm(
+        "finetune",
+        "--data",
+        f"phantom:{place / 'phantom'}",
+        "--out",
+        place / "dry",
+        "--dry-run",
+        "--json",
+        *SMALL,
+        cwd=place,
+    )
+    said = json.loads(run.stdout)
+    assert said["dry_run"] is True
+    assert said["studies"] == 60
+    assert not (place / "dry").exists()
+
+
+def test_an_existing_run_is_not_overwritten_and_another_config_cannot_resume_it(place):
+    words = ("finetune", "--data", f"phantom:{place / 'phantom'}", "--out", place / "run", *SMALL)
+    assert "--resume" in medmm(*words, code=2, cwd=place).stderr
+    said = medmm(*words, "train.lr=0.5", "--resume", code=4, cwd=place).stderr
+    assert "train.lr" in said
