@@ -1,0 +1,127 @@
+"""What stands beside the numbers: what was compared with what, and what a reader should be warned of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import medmm
+from medmm.config.schema import Config
+from medmm.metrics.clinical import MACRO
+from medmm.reports.findings import LABELER_VERSION
+from medmm.scoring.scores import SUMMARY, Sample, Scores
+
+_SAME = 0.25  # a larger share of equal drafts is worth a word, unless the references are like that too
+_CLOSE = 0.05  # swapped images that cost less macro-F1 than this are worth a word
+_FEW_PATIENTS = 30
+
+
+def describe_drafts(drafts: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """How drafts look as texts.
+
+    Args:
+        drafts: One a study, at least one.
+        references: Their references.
+
+    Returns:
+        ``distinct`` texts, ``identical_share`` and ``identical_share_references`` (share of the most frequent text), ``empty`` drafts,
+        ``words`` and ``words_references`` (mean length).
+    """
+    return {
+        "distinct": len(set(drafts)),
+        "identical_share": _top_share(drafts),
+        "identical_share_references": _top_share(references),
+        "empty": sum(not draft.strip() for draft in drafts),
+        "words": sum(len(draft.split()) for draft in drafts) / len(drafts),
+        "words_references": sum(len(text.split()) for text in references) / len(references),
+    }
+
+
+def describe_data(samples: Sequence[Sample], scores: Scores, left_out: Mapping[str, int]) -> dict[str, Any]:
+    """Counts of what was evaluated: studies, patients, images, positives of each finding, and what was left out under which reason."""
+    return {
+        "studies": len(samples),
+        "patients": len({sample.patient_key for sample in samples}),
+        "images": sum(sample.images for sample in samples),
+        "positives": {row.name: row.positives for row in scores.findings},
+        "left_out": dict(left_out),
+    }
+
+
+def describe_setting(config: Config, split: str) -> dict[str, Any]:
+    """What the numbers depend on besides the data and the weights."""
+    return {
+        "split": split,
+        "sections": list(config.target.sections),
+        "whole_text": config.target.whole_text,
+        "tokenizer": config.evaluate.tokenizer,
+        "labeler": "medmm.reports.findings",
+        "labeler_version": LABELER_VERSION,
+        "min_positives": config.evaluate.min_positives,
+        "bootstrap": config.evaluate.bootstrap,
+        "generate": config.generate.model_dump(mode="json"),
+        "seed": config.seed,
+        "medmm": medmm.__version__,
+    }
+
+
+def against_swapped(scores: Scores, swapped: Scores | None) -> dict[str, float]:
+    """The model's metrics minus those with another study's images: what looking at the right image is worth."""
+    if swapped is None:
+        return {}
+    return {name: scores.values[name] - swapped.values[name] for name in SUMMARY if name in scores.values and name in swapped.values}
+
+
+def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Scores]) -> tuple[str, ...]:
+    """Sentences for a reader who might trust the numbers too much.
+
+    Args:
+        card: With ``drafts``, ``counts`` and ``split_as_trained``.
+        scores: The model's.
+        baselines: The baselines'.
+    """
+    said: list[str] = []
+    if card["split_as_trained"] is False:
+        said.append("The split is not the one that the run was trained with: patients evaluated here may have been trained on.")
+    said.extend(_on_drafts(card["drafts"], card["counts"]["studies"]))
+    said.extend(_on_baselines(scores, baselines))
+    if card["counts"]["patients"] < _FEW_PATIENTS:
+        said.append(f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from other patients.")
+    said.extend(f"{note[0].upper()}{note[1:]}." for note in scores.notes)
+    if left := sum(card["counts"]["left_out"].values()):
+        reasons = ", ".join(f"{name} {number}" for name, number in card["counts"]["left_out"].items())
+        said.append(f"{left} studies of the split were left out: {reasons}.")
+    return tuple(said)
+
+
+def _on_drafts(drafts: Mapping[str, Any], studies: int) -> list[str]:
+    said = []
+    share, usual = drafts["identical_share"], drafts["identical_share_references"]
+    if drafts["distinct"] == 1 and studies > 1:
+        said.append("The model is degenerate: every draft is the same text, whatever the image.")
+    elif share > max(_SAME, 2 * usual) and studies > 1:
+        said.append(f"The model repeats itself: {share:.0%} of the drafts are one text ({usual:.0%} of the references are).")
+    if drafts["empty"]:
+        said.append(f"{drafts['empty']} of {studies} drafts are empty.")
+    return said
+
+
+def _on_baselines(scores: Scores, baselines: Mapping[str, Scores]) -> list[str]:
+    said = []
+    own = scores.values.get(MACRO)
+    if own is None:
+        return said
+    swapped = baselines["swapped_image"].values.get(MACRO) if "swapped_image" in baselines else None
+    if swapped is not None and own - swapped < _CLOSE:
+        words = f"clinical macro-F1 {swapped:.3f} against {own:.3f}"
+        said.append(f"With another study's images the model does about as well ({words}): it hardly looks at the image.")
+    for name, words in (("nearest_image", "the nearest training image's report"), ("most_frequent", "the most frequent report")):
+        value = baselines[name].values.get(MACRO) if name in baselines else None
+        if value is not None and value >= own:
+            said.append(f"The model's clinical macro-F1 ({own:.3f}) is no better than that of {words} ({value:.3f}).")
+    return said
+
+
+def _top_share(texts: Sequence[str]) -> float:
+    return Counter(texts).most_common(1)[0][1] / len(texts)

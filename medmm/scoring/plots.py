@@ -1,0 +1,105 @@
+"""Pictures of an evaluation. They hold names of findings and numbers, nothing of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medmm.io import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# of Okabe and Ito and of Tol: colours that the common kinds of colour blindness keep apart; the shapes do so in print
+_MODEL = "#88CCEE"
+_MARKERS = {
+    "nearest_image": ("nearest training image's report", "#D55E00", "D", -0.22),
+    "most_frequent": ("most frequent training report", "#000000", "|", 0.0),
+    "swapped_image": ("model, another study's image", "#882255", "o", 0.22),
+}
+_ROW = 0.34  # inches
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """F1 of one finding.
+
+    Attributes:
+        name: The finding.
+        positives: Studies that have it.
+        values: ``model`` and baselines to F1 in [0, 1].
+        low, high: 95% interval of the model's F1, None where there is none.
+        averaged: Whether it counts in the macro average.
+    """
+
+    name: str
+    positives: int
+    values: Mapping[str, float]
+    low: float | None = None
+    high: float | None = None
+    averaged: bool = True
+
+
+def finding_bars(
+    bars: Sequence[Bar], macro: Mapping[str, float], macro_interval: tuple[float, float] | tuple[()], path: Path
+) -> None:
+    """Draw F1 a finding as a PNG: a bar with its interval for the model, marks for the baselines, the best-drafted finding at the top.
+
+    Args:
+        bars: One a finding, at least one.
+        macro: ``model`` and baselines to macro-F1, drawn as the first row; may be empty.
+        macro_interval: 95% interval of the model's macro-F1, empty where there is none.
+        path: PNG to write.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    ordered = sorted(bars, key=lambda bar: (not bar.averaged, -bar.values.get("model", 0.0), bar.name))
+    rows = [Bar("macro average", 0, macro, *macro_interval), *ordered] if macro else ordered
+    figure = Figure(figsize=(8.0, 1.5 + _ROW * len(rows)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.barh(range(len(rows)), [bar.values.get("model", 0.0) for bar in rows], height=0.72, color=_MODEL, label="model, 95% interval")
+    _intervals(axes, rows)
+    for key, (label, colour, shape, shift) in _MARKERS.items():
+        places = [number + shift for number, bar in enumerate(rows) if key in bar.values]
+        values = [bar.values[key] for bar in rows if key in bar.values]
+        if values:
+            size = 11 if shape == "|" else 6
+            axes.plot(values, places, shape, color=colour, markersize=size, markeredgewidth=2 if shape == "|" else 0.5,
+                      markeredgecolor=colour if shape == "|" else "white", linestyle="none", label=label, zorder=4, clip_on=False)  # fmt: skip
+    _dress(axes, rows)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _dress(axes: Axes, rows: Sequence[Bar]) -> None:
+    axes.set_yticks(range(len(rows)), [_label(bar) for bar in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("F1, present against rest; in brackets the studies that have the finding")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _intervals(axes: Axes, rows: Sequence[Bar]) -> None:
+    for number, bar in enumerate(rows):
+        if bar.low is None or bar.high is None or "model" not in bar.values:
+            continue
+        value = bar.values["model"]
+        reach = [[max(0.0, value - bar.low)], [max(0.0, bar.high - value)]]
+        axes.errorbar(value, number, xerr=reach, color="#004466", linewidth=1.4, capsize=3, zorder=3)
+
+
+def _label(bar: Bar) -> str:
+    name = bar.name.replace("_", " ")
+    if not bar.positives:
+        return name
+    return f"{name} ({bar.positives})" if bar.averaged else f"{name} ({bar.positives}, not averaged)"
