@@ -1,19 +1,20 @@
 """A rule-based labeler of radiology reports that needs nothing but its vocabulary.
 
-Only findings and impression are read (the whole text where a report has neither): an indication's question is no finding.
+Only findings and impression are read, or what stands under no heading where a report has neither: an indication's
+question is no finding.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from medmm.reports.modifiers import Size, find_sizes, modifiers_of
 from medmm.reports.negation import find_cues, status_of
 from medmm.reports.parse import parse_report
-from medmm.reports.vocabulary import Match, Vocabulary, load_vocabulary
+from medmm.reports.vocabulary import Match, load_vocabulary
 from medmm.types import Finding, Laterality, Report, Span, Status, TextPart
 
 LABELER_VERSION = "1"
@@ -24,17 +25,20 @@ FINDINGS: tuple[str, ...] = tuple(load_vocabulary().findings)
 
 NO_FINDING = "no_finding"
 
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[,;:]")
+_WORD = re.compile(r"w/o\b|s/p\b|[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[,;:/&]")
+_SAID_AS = {"/": "or", "w/o": "without", "&": "and"}
 _READ = frozenset(("findings", "impression"))
 _RANK = {Status.PRESENT: 3, Status.UNCERTAIN: 2, Status.ABSENT: 1}
 _CACHED_SENTENCES = 32_768
+_LONGEST_SENTENCE = 1_000
 
 
 def label_report(report: Report | str) -> dict[str, Finding]:
     """Label the findings that a report mentions.
 
-    Where mentions disagree, present holds over uncertain over absent, and the mention that says most gives side, zone, grade, size and
-    span. ``no_finding`` is present when something is said to be normal or absent and nothing but devices is present or uncertain.
+    Where mentions disagree, present holds over uncertain over absent, and the mention that says most gives side, zone,
+    grade, size and span. ``no_finding`` is present when something is said to be normal or absent and nothing but
+    devices is present or uncertain.
 
     Args:
         report: A report, or its text; an empty text mentions nothing.
@@ -48,7 +52,7 @@ def label_report(report: Report | str) -> dict[str, Finding]:
         report = parse_report(report)
     labels: dict[str, Finding] = {}
     is_normal: Span | None = None
-    for sentence in sentences_read(report):
+    for sentence in _pieces(sentences_read(report)):
         said, normal = _read_sentence(sentence.text)
         for name, finding in said:
             span = finding.span
@@ -65,35 +69,76 @@ def sentences_read(report: Report) -> Iterable[TextPart]:
     return read or [sentence for sentence in report.sentences if sentence.section is None]
 
 
+def _pieces(sentences: Iterable[TextPart]) -> Iterator[TextPart]:
+    """Cut what no full stop ends into pieces, at white space: the work grows with the square of a sentence's length."""
+    for sentence in sentences:
+        text, start = sentence.text, 0
+        while len(text) - start > _LONGEST_SENTENCE:
+            cut = text.rfind(" ", start + 1, start + _LONGEST_SENTENCE)
+            end = cut if cut > 0 else start + _LONGEST_SENTENCE
+            yield TextPart(text[start:end], sentence.start + start, sentence.start + end, sentence.section)
+            start = end
+        yield sentence if not start else TextPart(text[start:], sentence.start + start, sentence.end, sentence.section)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A sentence as the labeler sees it.
+
+    Attributes:
+        words: Normalised words.
+        places: Each word's characters ``[start, end)``.
+        matches: Every phrase found.
+        mentions: Those that name a finding.
+        sizes: Lengths found.
+    """
+
+    words: list[str]
+    places: list[tuple[int, int]]
+    matches: list[Match]
+    mentions: list[Match]
+    sizes: list[Size]
+
+    def span(self, match: Match) -> Span:
+        return Span(self.places[match.start][0], self.places[match.end - 1][1])
+
+
 @lru_cache(maxsize=_CACHED_SENTENCES)
-def _read_sentence(sentence: str) -> tuple[tuple[tuple[str, Finding], ...], Span | None]:
+def _read_sentence(text: str) -> tuple[tuple[tuple[str, Finding], ...], Span | None]:
     """Label one sentence; spans count from its start. Reports repeat their sentences, hence the cache."""
     vocabulary = load_vocabulary()
-    places = [(match.start(), match.end()) for match in _WORD.finditer(sentence.lower())]
-    lowered = sentence.lower()
-    words = [vocabulary.normalise(lowered[start:end]) for start, end in places]
+    found = list(_WORD.finditer(_lowered(text)))
+    words = [vocabulary.normalise(_SAID_AS.get(match[0], match[0])) for match in found]
     matches = vocabulary.match(words)
     if not matches:
         return (), None
-    mentions = _mentions(matches)
+    places = [match.span() for match in found]
+    sentence = _Sentence(words, places, matches, _mentions(matches), find_sizes(text))
     said: list[tuple[str, Finding]] = []
     normal: Span | None = None
     for match in matches:
         if match.entry[0] == "normal":
-            span = Span(places[match.start][0], places[match.end - 1][1])
+            span = sentence.span(match)
             normal = normal or span
             said.extend((name, Finding(Status.ABSENT, span=span)) for name in vocabulary.normal[match.entry[1]])
-    if mentions:
+    if sentence.mentions:
         cues = find_cues(words, matches)
-        sizes = find_sizes(sentence)
-        for mention in mentions:
-            status = status_of(mention, words, cues)
-            said.extend(_state(mention, mentions, status, words, matches, places, sizes, vocabulary))
+        for mention in sentence.mentions:
+            finding = _state(sentence, mention, status_of(mention, words, cues))
+            said.extend((name, finding) for name in (mention.entry[1], *vocabulary.findings[mention.entry[1]].implies))
     return tuple(said), normal
 
 
+def _lowered(text: str) -> str:
+    """Lower case of the same length, so that offsets hold (``İ`` in lower case is two characters)."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
+
+
 def _mentions(matches: list[Match]) -> list[Match]:
-    """Findings named, without those whose words are all part of a longer phrase of another finding or of something to ignore."""
+    """Findings named, without those that are part of a longer phrase, be it another finding or something to ignore."""
     named = [match for match in matches if match.entry[0] in {"finding", "ignored"}]
     kept = []
     for match in named:
@@ -103,34 +148,21 @@ def _mentions(matches: list[Match]) -> list[Match]:
     return kept
 
 
-def _state(  # noqa: PLR0913 - all that is known of one sentence
-    mention: Match,
-    mentions: list[Match],
-    status: Status,
-    words: list[str],
-    matches: list[Match],
-    places: list[tuple[int, int]],
-    sizes: list[Size],
-    vocabulary: Vocabulary,
-) -> list[tuple[str, Finding]]:
-    name = mention.entry[1]
-    span = Span(places[mention.start][0], places[mention.end - 1][1])
-    entry = vocabulary.findings[name]
+def _state(sentence: _Sentence, mention: Match, status: Status) -> Finding:
+    span = sentence.span(mention)
     if status is Status.ABSENT:
-        finding = Finding(status, span=span)
-    else:
-        laterality, zone, severity = modifiers_of(mention, mentions, words, matches)
-        size_mm = _size_of(span, mentions, places, sizes) if entry.sized else None
-        finding = Finding(status, laterality, zone, severity, span, size_mm)
-    return [(one, finding) for one in (name, *entry.implies)]
+        return Finding(status, span=span)
+    laterality, zone, severity = modifiers_of(mention, sentence.mentions, sentence.words, sentence.matches)
+    sized = load_vocabulary().findings[mention.entry[1]].sized
+    return Finding(status, laterality, zone, severity, span, _size_of(sentence, span) if sized else None)
 
 
-def _size_of(span: Span, mentions: list[Match], places: list[tuple[int, int]], sizes: list[Size]) -> float | None:
-    """The size that lies nearer to this mention than to any other."""
-    spans = [(places[mention.start][0], places[mention.end - 1][1]) for mention in mentions]
-    for size in sizes:
-        distances = {(start, end): max(start - size.end, size.start - end) for start, end in spans}
-        if distances[span.start, span.end] <= min(distances.values()):
+def _size_of(sentence: _Sentence, span: Span) -> float | None:
+    """The size that lies nearer to the mention at ``span`` than to any other."""
+    spans = [sentence.span(mention) for mention in sentence.mentions]
+    for size in sentence.sizes:
+        distances = {one: max(one.start - size.end, size.start - one.end) for one in spans}
+        if distances[span] <= min(distances.values()):
             return size.mm
     return None
 

@@ -47,13 +47,12 @@ def find_sizes(sentence: str) -> list[Size]:
 
 
 def modifiers_of(mention: Match, mentions: Sequence[Match], words: list[str], matches: list[Match]) -> Modifiers:
-    """Collect what belongs to ``mention``: words before it back to the mention before, else words after it up to the next one."""
+    """Collect what belongs to ``mention``: words back to the last mention, else those up to the next one."""
     before = max((other.end for other in mentions if other.end <= mention.start), default=0)
     after = min((other.start for other in mentions if other.start >= mention.end), default=len(words))
     values: dict[str, str] = {}
     for kind in MODIFIERS:
-        candidates = [match for match in matches if match.entry[0] == kind]
-        value = _nearest(kind, mention, candidates, words, before, after)
+        value = _nearest(mention, [match for match in matches if match.entry[0] == kind], words, (before, after))
         if value is not None:
             values[kind] = value
     return Modifiers(
@@ -63,7 +62,10 @@ def modifiers_of(mention: Match, mentions: Sequence[Match], words: list[str], ma
     )
 
 
-def _nearest(kind: str, mention: Match, candidates: list[Match], words: list[str], before: int, after: int) -> str | None:
+def _nearest(mention: Match, candidates: list[Match], words: list[str], limits: tuple[int, int]) -> str | None:
+    """The value of the nearest of the modifiers of one kind between ``limits``; those before the mention come first."""
+    before, after = limits
+    kind = candidates[0].entry[0] if candidates else ""
     reach = _SEVERITY_REACH if kind == "severity" else _REACH
     best: tuple[tuple[int, int, int], str] | None = None
     for match in candidates:
@@ -82,6 +84,6 @@ def _nearest(kind: str, mention: Match, candidates: list[Match], words: list[str
         key = (rank, len(gap), match.start - match.end)
         if best is None or key < best[0]:
             best = (key, match.entry[1])
-        elif kind == "laterality" and best[0][0] == rank and {best[1], match.entry[1]} == {"left", "right"} and "and" in words:
+        elif best[0][0] == rank and {best[1], match.entry[1]} == {"left", "right"} and "and" in words:
             best = (key, "bilateral")
     return best[1] if best else None

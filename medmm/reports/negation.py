@@ -1,6 +1,7 @@
 """Whether a sentence states, denies or doubts a finding that it names.
 
-Cues act on what stands in their scope, after NegEx (Chapman et al., J Biomed Inform 2001) with scopes narrowed at conjunctions and verbs.
+Cues act on what stands in their scope, after NegEx (Chapman et al., J Biomed Inform 2001), with scopes that end at
+conjunctions and verbs too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from medmm.reports.vocabulary import Match
 from medmm.types import Status
 
 CUES = ("negation_before", "negation_after", "hedge_before", "hedge_after", "neutral", "break", "affirmed")
-_VERBS = frozenset(("is", "are", "was", "were", "has", "have", "remain", "remains", "appear", "appears", "demonstrate", "demonstrates", "show", "shows"))
+_VERBS = frozenset(
+    (
+        "is", "are", "was", "were", "has", "have", "remain", "remains", "appear", "appears",
+        "demonstrate", "demonstrates", "show", "shows",
+    )
+)  # fmt: skip
 _AUXILIARIES = _VERBS | {"been", "be", "now", "currently"}
 _ARTICLES = frozenset(("and", "a", "an", "the", "some"))
 _LONGEST_HEDGE = 12

@@ -42,7 +42,9 @@ def parse_report(text: str) -> Report:
         ReportError: There is no text (``Reason.REPORT_EMPTY``).
     """
     if not text or text.isspace():
-        raise ReportError(Reason.REPORT_EMPTY, "the report holds no text", fix="Give the report's text, or leave the study out.")
+        raise ReportError(
+            Reason.REPORT_EMPTY, "the report holds no text", fix="Give the report's text, or leave the study out."
+        )
     sections, blocks = split_sections(text)
     return Report(raw=text, sections=sections, sentences=_sentences(blocks))
 
@@ -53,8 +55,8 @@ def parse_openi_xml(data: bytes) -> OpeniReport:
     ``report.raw`` is ``LABEL: text`` of every part that has text, an empty line between them; all offsets refer to it.
 
     Raises:
-        ReportError: The XML is malformed, declares entities or is no Open-i report (``Reason.REPORT_UNREADABLE``); none of its parts
-            has text (``Reason.REPORT_EMPTY``).
+        ReportError: The XML is malformed, declares entities or is no Open-i report (``Reason.REPORT_UNREADABLE``);
+            none of its parts has text (``Reason.REPORT_EMPTY``).
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
@@ -63,11 +65,13 @@ def parse_openi_xml(data: bytes) -> OpeniReport:
         root = fromstring(data, forbid_dtd=False, forbid_entities=True, forbid_external=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         what = "the XML is refused or malformed"
-        raise ReportError(Reason.REPORT_UNREADABLE, what, got=type(error).__name__, expected="an Open-i report") from None
+        got = type(error).__name__
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="an Open-i report") from None
     uid = root.find(".//uId")
     parts = root.findall(".//AbstractText")
     if uid is None or not uid.get("id"):
-        raise ReportError(Reason.REPORT_UNREADABLE, "the XML has no uId", got=f"<{root.tag}>", expected="an Open-i report (<eCitation>)")
+        what, got = "the XML has no uId", f"<{root.tag}>"
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="an Open-i report (<eCitation>)")
     pairs = [(str(part.get("Label") or "").strip().upper(), "".join(part.itertext()).strip()) for part in parts]
     return OpeniReport(
         uid=str(uid.get("id")),
@@ -79,11 +83,13 @@ def parse_openi_xml(data: bytes) -> OpeniReport:
 
 
 def read_report(path: Path | str) -> Report:
-    """Read a report from a file: Open-i XML where the name ends in ``.xml``, else text in UTF-8 (with or without a byte order mark) or Latin-1.
+    """Read a report from a file.
+
+    Open-i XML where the name ends in ``.xml``, else text in UTF-8 (with or without a byte order mark) or Latin-1.
 
     Raises:
-        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or malformed, or the system
-            refuses to read it (``REPORT_UNREADABLE``).
+        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or
+            malformed, or the system refuses to read it (``REPORT_UNREADABLE``).
     """
     path = Path(path)
     try:
@@ -106,13 +112,16 @@ def _decode(data: bytes) -> str:
         text = data.decode("latin-1")
     if _CONTROL.search(text):
         what = "the report file is binary"
-        raise ReportError(Reason.REPORT_UNREADABLE, what, got="control characters", expected="text in UTF-8 or Latin-1")
+        got = "control characters"
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="text in UTF-8 or Latin-1")
     return text
 
 
 def _compose(pairs: list[tuple[str, str]]) -> Report:
     if not pairs:
-        raise ReportError(Reason.REPORT_EMPTY, "none of the report's parts holds text", expected="an AbstractText with text")
+        raise ReportError(
+            Reason.REPORT_EMPTY, "none of the report's parts holds text", expected="an AbstractText with text"
+        )
     raw = ""
     sections: dict[str, TextPart] = {}
     blocks: list[TextPart] = []

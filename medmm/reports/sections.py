@@ -1,7 +1,7 @@
 """Headings to sections and text to sentences, all with character offsets into the text as it came.
 
-A heading is a known name (``HEADINGS``) that opens a line or a sentence and is followed by a colon or a dash, stands alone on its line,
-or is written in capitals. Anatomical subheadings (``LUNGS:``) do not end a section.
+A heading is a known name (``HEADINGS``) that opens a line or a sentence and is followed by a colon or a dash, stands
+alone on its line, or is written in capitals. Anatomical subheadings (``LUNGS:``) do not end a section.
 """
 
 from __future__ import annotations
@@ -68,28 +68,34 @@ HEADINGS: dict[str, str] = {
 
 CLOSERS = frozenset(
     (
-        "addendum", "recommendation", "recommendations", "notification", "communication", "signed", "signed by", "electronically signed",
-        "electronically signed by", "dictated by", "dictated", "transcribed by", "transcribed", "interpreted by", "radiologist", "attending",
-        "resident", "physician", "referring physician", "ordering physician", "date", "date of exam", "date of service", "time", "name", "patient",
-        "patient name", "mrn", "dob", "accession", "accession number", "addenda",
+        "addendum", "recommendation", "recommendations", "notification", "communication", "signed", "signed by",
+        "electronically signed", "electronically signed by", "dictated by", "dictated", "transcribed by",
+        "transcribed", "interpreted by", "radiologist", "attending", "resident", "physician", "referring physician",
+        "ordering physician", "date", "date of exam", "date of service", "time", "name", "patient", "patient name",
+        "mrn", "dob", "accession", "accession number", "addenda",
     )
 )  # fmt: skip
 """Headings that end a section and open none."""
 
+# Headings without colon or dash when in capitals; longer lists would take words out of sentences.
 _BARE = (
-    "indication", "clinical indication", "history", "clinical history", "technique", "procedure", "examination", "exam", "comparison", "findings",
-    "impression", "conclusion", "opinion", "reason for exam", "reason for examination", "recommendation", "recommendations", "addendum",
+    "indication", "clinical indication", "history", "clinical history", "technique", "procedure", "examination",
+    "exam", "comparison", "findings", "impression", "conclusion", "opinion", "reason for exam",
+    "reason for examination", "recommendation", "recommendations", "addendum",
 )  # fmt: skip
-# Names that are headings without colon or dash when they are in capitals: longer common words would be taken out of sentences.
 
-_NAMES = "|".join(re.escape(name).replace(r"\ ", "[ ]+") for name in sorted({*HEADINGS, *CLOSERS}, key=len, reverse=True))
+_NAMES = "|".join(
+    re.escape(name).replace(r"\ ", "[ ]+") for name in sorted({*HEADINGS, *CLOSERS}, key=len, reverse=True)
+)
 _JOIN = r"[ ]*(?:/|&|,|\band\b|\+)[ ]*"
+_NAMED = rf"(?P<name>(?:{_NAMES})(?:{_JOIN}(?:{_NAMES}))*)"
 _AT_LINE_START = re.compile(
-    rf"^[ \t]*(?:[#>=]+[ \t]*)?[*_]{{0,3}}(?:\d{{1,2}}[.)][ ]+)?(?P<name>(?:{_NAMES})(?:{_JOIN}(?:{_NAMES}))*)"
-    r"(?P<note>[ ]*\([^()\n]{0,60}\))?[*_]{0,3}[ \t]*(?P<mark>[:：][*_]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?=[ \t]))",
+    rf"^[ \t]*(?:[#>=]+[ \t]*)?[*_]{{0,3}}(?:\d{{1,2}}[.)][ ]+)?{_NAMED}"
+    r"(?P<note>[ ]*\([^()\n]{0,60}\))?[*_]{0,3}[ \t]*"
+    r"(?P<mark>[:：][*_]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?=[ \t]))",
     re.IGNORECASE | re.MULTILINE,
 )
-_BEFORE_COLON = re.compile(rf"(?:(?<=[.!?;*\s])|^)(?P<name>(?:{_NAMES})(?:{_JOIN}(?:{_NAMES}))*)[*_]{{0,3}}[ ]?$", re.IGNORECASE)
+_BEFORE_COLON = re.compile(rf"(?:(?<=[.!?;*\s])|^){_NAMED}[*_]{{0,3}}[ ]?$", re.IGNORECASE)
 _WIDEST_HEADING = 60
 
 _SENTENCE_END = re.compile(
@@ -100,7 +106,9 @@ _SENTENCE_END = re.compile(
     r"|(?<![,])\n(?=[ \t]*[A-Z](?!XXX)[a-z]*\b)"  # a line that starts like a sentence
 )
 _MARKER = re.compile(r"(?:[-*•][ \t]+|\(?\d{1,2}[.)](?:\s+|(?=[A-Z])))+")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|st|fig|prof|resp|incl|no(?=\.\s*\d))\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|st|fig|prof|resp|incl|no(?=\.\s*\d))\.$", re.IGNORECASE
+)
 _BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)]")
 
 
@@ -134,9 +142,9 @@ def split_sections(text: str) -> tuple[dict[str, TextPart], list[TextPart]]:
     """Split ``text`` at its headings.
 
     Returns:
-        The sections by name (the first that is not empty where a heading comes twice; ``FINDINGS AND IMPRESSION`` stands under both), and
-        every block of text in order, with ``section`` None before the first heading and after a heading such as ``SIGNED BY``. Without any
-        heading there is no section, and one block.
+        The sections by name (the first that is not empty where a heading comes twice; ``FINDINGS AND IMPRESSION``
+        stands under both), and every block of text in order, with ``section`` None before the first heading and after
+        a heading such as ``SIGNED BY``. Without any heading there is no section, and one block.
     """
     headings = find_headings(text)
     sections: dict[str, TextPart] = {}
@@ -154,8 +162,8 @@ def split_sections(text: str) -> tuple[dict[str, TextPart], list[TextPart]]:
 
 
 def split_sentences(block: TextPart) -> list[TextPart]:
-    """Split a block of text into sentences; offsets stay those of the whole text, list markers such as ``1.`` are left out."""
-    text, base = block.text, block.start
+    """Split a block into sentences; offsets stay those of the whole text, list markers such as ``1.`` are left out."""
+    text = block.text
     sentences: list[TextPart] = []
     start = _skip_marker(text, 0)
     for match in _SENTENCE_END.finditer(text):
@@ -164,9 +172,9 @@ def split_sentences(block: TextPart) -> list[TextPart]:
             continue
         if match.group()[0] == "." and _ABBREVIATION.search(text, max(start, end - 9), end):
             continue
-        _append(sentences, text, start, end, base, block.section)
+        _append(sentences, block, start, end)
         start = _skip_marker(text, end)
-    _append(sentences, text, start, len(text), base, block.section)
+    _append(sentences, block, start, len(text))
     return sentences
 
 
@@ -206,7 +214,11 @@ def _is_bare(name: str) -> bool:
 
 
 def _parts(name: str) -> list[str]:
-    return [" ".join(part.split()).lower() for part in re.split(r"/|&|,|\+|\band\b", name, flags=re.IGNORECASE) if part.strip()]
+    return [
+        " ".join(part.split()).lower()
+        for part in re.split(r"/|&|,|\+|\band\b", name, flags=re.IGNORECASE)
+        if part.strip()
+    ]
 
 
 def _section_names(name: str) -> tuple[str, ...]:
@@ -223,10 +235,10 @@ def _skip_marker(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _append(sentences: list[TextPart], text: str, start: int, end: int, base: int, section: str | None) -> None:
-    piece = text[start:end]
+def _append(sentences: list[TextPart], block: TextPart, start: int, end: int) -> None:
+    piece = block.text[start:end]
     stripped = piece.strip()
     if not stripped or _BARE_NUMBER.fullmatch(stripped) or not any(character.isalnum() for character in stripped):
         return
-    begin = base + start + piece.index(stripped[0])
-    sentences.append(TextPart(stripped, begin, begin + len(stripped), section))
+    begin = block.start + start + piece.index(stripped[0])
+    sentences.append(TextPart(stripped, begin, begin + len(stripped), block.section))

@@ -12,8 +12,8 @@ def target_text(report: Report, sections: Sequence[str] = ("findings", "impressi
     """Take the chosen sections of ``report`` as one line of text, white space collapsed.
 
     With one section asked for, the line is that section's text. With several, each stands behind its heading
-    (``FINDINGS: … IMPRESSION: …``), so that ``parse_report`` of a draft finds them again, whether or not this report has them all; a
-    merged ``FINDINGS AND IMPRESSION`` is taken once, behind that heading.
+    (``FINDINGS: … IMPRESSION: …``), whether or not this report has them all, so that ``parse_report`` of a draft finds
+    them again; a merged ``FINDINGS AND IMPRESSION`` is taken once, behind that heading.
 
     Args:
         report: The report.
@@ -21,7 +21,8 @@ def target_text(report: Report, sections: Sequence[str] = ("findings", "impressi
         whole_text: Take the whole text where the report has no sections at all.
 
     Raises:
-        ReportError: The report has none of the sections (``Reason.SECTION_MISSING``), or no text (``Reason.REPORT_EMPTY``).
+        ReportError: The report has none of the sections (``Reason.SECTION_MISSING``), or no text
+            (``Reason.REPORT_EMPTY``).
     """
     if not report.raw.strip():
         raise ReportError(Reason.REPORT_EMPTY, "the report holds no text")
@@ -34,10 +35,14 @@ def target_text(report: Report, sections: Sequence[str] = ("findings", "impressi
             groups.setdefault((part.start, part.end), []).append(name)
     if not groups:
         have = ", ".join(report.sections) or "no sections"
-        fix = "Choose other target.sections, or set target.whole_text=true." if not report.sections else "Choose other target.sections."
-        expected = " or ".join(sections)
-        raise ReportError(Reason.SECTION_MISSING, "the report has none of the target sections", got=have, expected=expected, fix=fix)
-    texts = [(" AND ".join(names).upper(), " ".join(report.raw[start:end].split())) for (start, end), names in groups.items()]
+        fix = "Choose other target.sections."
+        if not report.sections:
+            fix = "Choose other target.sections, or set target.whole_text=true."
+        what = "the report has none of the target sections"
+        raise ReportError(Reason.SECTION_MISSING, what, got=have, expected=" or ".join(sections), fix=fix)
+    texts = [
+        (" AND ".join(names).upper(), " ".join(report.raw[start:end].split())) for (start, end), names in groups.items()
+    ]
     if len(sections) == 1:
         return texts[0][1]
     return " ".join(f"{heading}: {text}" for heading, text in texts)

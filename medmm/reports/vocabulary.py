@@ -1,6 +1,6 @@
-"""The labeler's vocabulary: phrases of ``vocabulary.yaml`` as one tree of words, and the words' normal forms.
+"""The labeler's vocabulary: phrases of ``vocabulary.yaml`` as a tree of words, and the words' normal forms.
 
-A report's sentence is matched word by word, so that plurals and misspellings are settled once a word and offsets stay known.
+Sentences are matched word by word, so that plurals and misspellings are settled once a word and offsets stay known.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ Entry = tuple[str, str]
 
 _GAP = re.compile(r"(~{1,2})(\d+)$")
 _PIECE = re.compile(r"\{\w+\}|\S+")
-_NO_GAP = frozenset(("not", "no", "without", "but", "except", "however", "which", "although", "though", ";", ":", "and/or", "otherwise"))
+_NO_GAP = frozenset(
+    ("not", "no", "without", "but", "except", "however", "which", "although", "though", ";", ":", "and/or", "otherwise")
+)
+_MOST_WORDS = 200_000  # bounds the memory that unknown words take
 _SHORTEST_TYPO = 5
 _SHORTEST_SUBSTITUTION = 8
 
 
 class Match(NamedTuple):
-    """A phrase in a sentence: words ``[start, end)``; ``words`` has a bit for each word matched, which leaves out those in gaps."""
+    """A phrase in a sentence: words ``[start, end)``; ``words`` has a bit for each one matched, none for gaps."""
 
     entry: Entry
     start: int
@@ -75,13 +78,13 @@ class Vocabulary:
         return self._lexicon.normalise(word)
 
     def match(self, words: list[str]) -> list[Match]:
-        """Find all phrases in a sentence's normalised words; longer and shorter ones at the same place are all given."""
+        """Find all phrases in a sentence's normalised words; long and short ones at the same place are all given."""
         found: list[Match] = []
         children = self._root.children
         for start, word in enumerate(words):
             node = children.get(word)
             if node is not None:
-                _walk(node, words, start, start + 1, 1 << start, found)
+                _walk(node, words, start + 1, 1 << start, found)
         return found
 
 
@@ -90,7 +93,7 @@ class Lexicon:
 
     Args:
         words: All words of the phrases.
-        names: Those whose misspellings are undone (words of findings and modifiers; little words such as ``there`` are left alone).
+        names: Those whose misspellings are undone: words of findings and modifiers, not little words such as ``there``.
     """
 
     def __init__(self, words: set[str], names: set[str]) -> None:
@@ -113,12 +116,14 @@ class Lexicon:
         known = self._known.get(word)
         if known is None:
             known = self._singular(word) or self._corrected(word) or word
-            if len(self._known) < 200_000:  # noqa: PLR2004 - bounds the memory that unknown words take
+            if len(self._known) < _MOST_WORDS:
                 self._known[word] = known
         return known
 
     def _singular(self, word: str) -> str | None:
-        forms = (word[:-1], word[:-2], word[:-3] + "y") if word.endswith("es") else (word[:-1],) if word.endswith("s") else ()
+        forms: tuple[str, ...] = (word[:-1],) if word.endswith("s") else ()
+        if word.endswith("es"):
+            forms = (word[:-1], word[:-2], word[:-3] + "y")
         return next((form for form in forms if form in self._words), None)
 
     def _corrected(self, word: str) -> str | None:
@@ -148,7 +153,7 @@ def load_vocabulary() -> Vocabulary:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = resources.files("medmm.reports").joinpath("vocabulary.yaml").read_text(encoding="utf-8")
-    return build_vocabulary(yaml.load(text, Loader=loader))  # noqa: S506 - a safe loader
+    return build_vocabulary(yaml.load(text, Loader=loader))
 
 
 def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
@@ -169,7 +174,8 @@ def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
                 names.update(literals)
 
     for name, entry in source["findings"].items():
-        findings[name] = FindingWords(tuple(entry.get("implies", ())), bool(entry.get("sized")), bool(entry.get("device")))
+        implies = tuple(entry.get("implies", ()))
+        findings[name] = FindingWords(implies, bool(entry.get("sized")), bool(entry.get("device")))
         add(entry.get("phrases", []), ("finding", name), True)
     add(source["ignored"], ("ignored", ""), False)
     for number, entry in enumerate(source["normal"]):
@@ -189,7 +195,7 @@ def _expand(phrase: str, macros: Mapping[str, list[str]]) -> Iterator[tuple[Any,
     for piece in _PIECE.findall(phrase):
         gap = _GAP.match(piece)
         if gap:
-            choices.append([((int(gap[2]), len(gap[1]) == 2),)])  # noqa: PLR2004 - "~~"
+            choices.append([((int(gap[2]), len(gap[1]) == 2),)])
         elif piece.startswith("{"):
             choices.append([sequence for inner in macros[piece[1:-1]] for sequence in _expand(inner, macros)])
         elif piece.endswith("?"):
@@ -209,20 +215,20 @@ def _insert(root: _Node, sequence: tuple[Any, ...], entry: Entry) -> None:
         node.entries.append(entry)
 
 
-def _walk(node: _Node, words: list[str], start: int, place: int, used: int, found: list[Match]) -> None:
+def _walk(node: _Node, words: list[str], place: int, used: int, found: list[Match]) -> None:
     for entry in node.entries:
-        found.append(Match(entry, start, place, used))
+        found.append(Match(entry, (used & -used).bit_length() - 1, place, used))
     if place >= len(words):
         return
     child = node.children.get(words[place])
     if child is not None:
-        _walk(child, words, start, place + 1, used | 1 << place, found)
+        _walk(child, words, place + 1, used | 1 << place, found)
     for (limit, commas), after in node.gaps.items():
         for here in range(place, min(place + limit + 1, len(words))):
             word = words[here]
             child = after.children.get(word)
             if child is not None:
-                _walk(child, words, start, here + 1, used | 1 << here, found)
+                _walk(child, words, here + 1, used | 1 << here, found)
                 break
             if word in _NO_GAP or (word == "," and not commas):
                 break
