@@ -1,7 +1,7 @@
 """What costs no model: the reports that any method must beat on the same split.
 
-``most_frequent`` and ``nearest_image`` copy reports of the training split; ``swapped_image`` is the model itself, looking at somebody
-else's images, and shows how much of a score comes from knowing how reports sound.
+``most_frequent`` and ``nearest_image`` copy reports of the training split; ``swapped_image`` is the model itself,
+looking at somebody else's images, and shows how much of a score comes from knowing how reports sound.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _ORDERS = (1, 2)  # words and pairs of words
 def most_frequent(reports: Sequence[str]) -> str:
     """Choose the training report that stands for all.
 
-    The text that occurs most. Where every text occurs once, the same after lower-casing, leaving out punctuation and making every
-    number one word. Where every one is still unique, the most typical: the one with the highest mean cosine of TF-IDF weighted words
-    and word pairs to all others (the similarity inside CIDEr, Vedantam et al. 2015). Ties go to the text that sorts first.
+    The text that occurs most. Where every text occurs once, the same after lower-casing, leaving out punctuation and
+    making every number one word. Where every one is still unique, the most typical: the one with the highest mean
+    cosine of TF-IDF weighted words and word pairs to all others (the similarity inside CIDEr, Vedantam et al. 2015).
+    Ties go to the text that sorts first.
 
     Args:
         reports: Target texts of the training split.
@@ -39,12 +40,12 @@ def most_frequent(reports: Sequence[str]) -> str:
     counts = Counter(reports)
     if max(counts.values()) > 1:
         return min(counts, key=lambda text: (-counts[text], text))
-    groups: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, list[str]] = defaultdict(list)
     for text in reports:
-        groups[" ".join(_words(text))].append(text)
-    if max(len(group) for group in groups.values()) > 1:
-        return min(min(groups.values(), key=lambda group: (-len(group), min(group))))
-    return _most_typical(sorted(reports))
+        alike[" ".join(_words(text))].append(text)
+    if len(alike) < len(reports):
+        return min(min(alike.values(), key=lambda group: (-len(group), min(group))))
+    return _most_typical(sorted(counts))
 
 
 def _most_typical(reports: Sequence[str]) -> str:
@@ -84,7 +85,9 @@ def thumbnail(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     import cv2
 
     plane = image[0] if image.ndim == 3 else image[0, image.shape[1] // 2]
-    small = cv2.resize(np.ascontiguousarray(plane, dtype=np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        np.ascontiguousarray(plane, dtype=np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
+    )
     return np.asarray(small, dtype=np.float32).reshape(-1)
 
 
@@ -103,7 +106,8 @@ def nearest(
         key_patients: K patient keys.
 
     Returns:
-        ``[Q]`` int64 indices into ``keys``; the first among equals. Where all keys are the query's own patient's, the nearest of them.
+        ``[Q]`` int64 indices into ``keys``; the first among equals. Where all keys are the query's own patient's, the
+        nearest of them.
     """
     q, k = queries.astype(np.float64), keys.astype(np.float64)
     middle = k.mean(axis=0)  # distances do not change, and the differences of large squares below become small
@@ -118,8 +122,9 @@ def nearest(
 def derangement(patients: Sequence[str], seed: int) -> npt.NDArray[np.int64]:
     """Give every study another one, of another patient wherever that can be.
 
-    Studies are put in a random order in which each patient's stand together, then everyone takes the study as many places further as
-    the patient with the most studies has studies: that leaves the own patient behind, unless this patient has over half of all.
+    Studies are put in a random order in which each patient's stand together, then everyone takes the study as many
+    places further as the patient with the most studies has studies: that leaves the own patient behind, unless this
+    patient has over half of all.
 
     Args:
         patients: The patient key of each of N studies.

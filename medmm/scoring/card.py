@@ -25,8 +25,8 @@ def describe_drafts(drafts: Sequence[str], references: Sequence[str]) -> dict[st
         references: Their references.
 
     Returns:
-        ``distinct`` texts, ``identical_share`` and ``identical_share_references`` (share of the most frequent text), ``empty`` drafts,
-        ``words`` and ``words_references`` (mean length).
+        ``distinct`` texts, ``identical_share`` and ``identical_share_references`` (share of the most frequent text),
+        ``empty`` drafts, ``words`` and ``words_references`` (mean length).
     """
     return {
         "distinct": len(set(drafts)),
@@ -39,7 +39,7 @@ def describe_drafts(drafts: Sequence[str], references: Sequence[str]) -> dict[st
 
 
 def describe_data(samples: Sequence[Sample], scores: Scores, left_out: Mapping[str, int]) -> dict[str, Any]:
-    """Counts of what was evaluated: studies, patients, images, positives of each finding, and what was left out under which reason."""
+    """Count what was evaluated: studies, patients, images, positives of each finding, and what was left out and why."""
     return {
         "studies": len(samples),
         "patients": len({sample.patient_key for sample in samples}),
@@ -70,7 +70,11 @@ def against_swapped(scores: Scores, swapped: Scores | None) -> dict[str, float]:
     """The model's metrics minus those with another study's images: what looking at the right image is worth."""
     if swapped is None:
         return {}
-    return {name: scores.values[name] - swapped.values[name] for name in SUMMARY if name in scores.values and name in swapped.values}
+    return {
+        name: scores.values[name] - swapped.values[name]
+        for name in SUMMARY
+        if name in scores.values and name in swapped.values
+    }
 
 
 def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Scores]) -> tuple[str, ...]:
@@ -83,11 +87,15 @@ def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Sc
     """
     said: list[str] = []
     if card["split_as_trained"] is False:
-        said.append("The split is not the one that the run was trained with: patients evaluated here may have been trained on.")
+        said.append(
+            "The split is not the one that the run was trained with: patients evaluated here may have been trained on."
+        )
     said.extend(_on_drafts(card["drafts"], card["counts"]["studies"]))
     said.extend(_on_baselines(scores, baselines))
     if card["counts"]["patients"] < _FEW_PATIENTS:
-        said.append(f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from other patients.")
+        said.append(
+            f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from other patients."
+        )
     said.extend(f"{note[0].upper()}{note[1:]}." for note in scores.notes)
     if left := sum(card["counts"]["left_out"].values()):
         reasons = ", ".join(f"{name} {number}" for name, number in card["counts"]["left_out"].items())
@@ -101,22 +109,29 @@ def _on_drafts(drafts: Mapping[str, Any], studies: int) -> list[str]:
     if drafts["distinct"] == 1 and studies > 1:
         said.append("The model is degenerate: every draft is the same text, whatever the image.")
     elif share > max(_SAME, 2 * usual) and studies > 1:
-        said.append(f"The model repeats itself: {share:.0%} of the drafts are one text ({usual:.0%} of the references are).")
+        said.append(
+            f"The model repeats itself: {share:.0%} of the drafts are one text ({usual:.0%} of the references are)."
+        )
     if drafts["empty"]:
         said.append(f"{drafts['empty']} of {studies} drafts are empty.")
     return said
 
 
 def _on_baselines(scores: Scores, baselines: Mapping[str, Scores]) -> list[str]:
-    said = []
+    said: list[str] = []
     own = scores.values.get(MACRO)
     if own is None:
         return said
     swapped = baselines["swapped_image"].values.get(MACRO) if "swapped_image" in baselines else None
     if swapped is not None and own - swapped < _CLOSE:
         words = f"clinical macro-F1 {swapped:.3f} against {own:.3f}"
-        said.append(f"With another study's images the model does about as well ({words}): it hardly looks at the image.")
-    for name, words in (("nearest_image", "the nearest training image's report"), ("most_frequent", "the most frequent report")):
+        said.append(
+            f"With another study's images the model does about as well ({words}): it hardly looks at the image."
+        )
+    for name, words in (
+        ("nearest_image", "the nearest training image's report"),
+        ("most_frequent", "the most frequent report"),
+    ):
         value = baselines[name].values.get(MACRO) if name in baselines else None
         if value is not None and value >= own:
             said.append(f"The model's clinical macro-F1 ({own:.3f}) is no better than that of {words} ({value:.3f}).")

@@ -1,7 +1,7 @@
 """What has been scored, durable line by line: a kill at any moment costs at most the line that was being written.
 
-A folder of scores holds ``predictions.jsonl`` (one line a study), ``quarantine.jsonl`` (what was set aside, and where it lies) and
-``manifest.json`` (which model, which settings, how many). Nothing here needs the learning stack.
+A folder of scores holds ``predictions.jsonl`` (one line a study), ``quarantine.jsonl`` (what was set aside, and where
+it lies) and ``manifest.json`` (which model, which settings, how many). Nothing here needs the learning stack.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ class Ledger:
             resume: Go on with what is there.
 
         Raises:
-            UsageError: The folder holds something and ``resume`` was not asked for, or another process is scoring into it.
-            CheckpointError: Going on, the folder was written by another model, with other settings, or by an unknown format.
+            UsageError: The folder holds something and ``resume`` was not asked for, or another process is scoring into
+                it.
+            CheckpointError: Going on, the folder was written by another model, with other settings, or by an unknown
+                format.
             ResourceError: The disk is full.
         """
         check_folder(folder, resume=resume)
@@ -217,7 +219,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError("cannot be read", where=MANIFEST, got=type(error).__name__, fix=fix) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
         named = f"{found.get('format')} version {found.get('version')}" if isinstance(found, dict) else "no mapping"
-        raise CheckpointError("unknown format", where=MANIFEST, got=named, expected=f"{FORMAT} version {VERSION}", fix=fix)
+        raise CheckpointError(
+            "unknown format", where=MANIFEST, got=named, expected=f"{FORMAT} version {VERSION}", fix=fix
+        )
     return found
 
 

@@ -45,7 +45,9 @@ class Bar:
 def finding_bars(
     bars: Sequence[Bar], macro: Mapping[str, float], macro_interval: tuple[float, float] | tuple[()], path: Path
 ) -> None:
-    """Draw F1 a finding as a PNG: a bar with its interval for the model, marks for the baselines, the best-drafted finding at the top.
+    """Draw F1 a finding as a PNG: a bar with its interval for the model, marks for the baselines.
+
+    The finding that is drafted best stands at the top.
 
     Args:
         bars: One a finding, at least one.
@@ -64,17 +66,30 @@ def finding_bars(
     figure = Figure(figsize=(8.0, 1.5 + _ROW * len(rows)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.barh(range(len(rows)), [bar.values.get("model", 0.0) for bar in rows], height=0.72, color=_MODEL, label="model, 95% interval")
+    axes.barh(
+        range(len(rows)),
+        [bar.values.get("model", 0.0) for bar in rows],
+        height=0.72,
+        color=_MODEL,
+        label="model, 95% interval",
+    )
     _intervals(axes, rows)
     for key, (label, colour, shape, shift) in _MARKERS.items():
         places = [number + shift for number, bar in enumerate(rows) if key in bar.values]
         values = [bar.values[key] for bar in rows if key in bar.values]
-        if values:
-            size = 11 if shape == "|" else 6
-            axes.plot(values, places, shape, color=colour, markersize=size, markeredgewidth=2 if shape == "|" else 0.5,
-                      markeredgecolor=colour if shape == "|" else "white", linestyle="none", label=label, zorder=4, clip_on=False)  # fmt: skip
+        (line,) = axes.plot(values, places, shape, color=colour, label=label, zorder=4, clip_on=False)
+        size, edge, rim = (11, 2.0, colour) if shape == "|" else (6, 0.5, "white")
+        line.set(markersize=size, markeredgewidth=edge, markeredgecolor=rim)
     _dress(axes, rows)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda place: not labels[place].startswith("model, 95"))
+    figure.legend(
+        [handles[place] for place in order],
+        [labels[place] for place in order],
+        loc="outside upper center",
+        ncols=2,
+        frameon=False,
+    )
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 

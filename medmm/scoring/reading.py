@@ -1,7 +1,8 @@
 """Images of studies read ahead, in processes that may die without taking the night's run with them.
 
-A file that crashes a decoder, or keeps it busy for minutes, ends one reading process: its image is set aside and a new process takes
-over. The processes do not import the learning stack. They are started as programs, so that a script which calls :func:`medmm.score` needs no main guard.
+A file that crashes a decoder, or keeps it busy for minutes, ends one reading process: its image is set aside and a new
+process takes over. The processes do not import the learning stack. They are started as programs, so that a script which
+calls :func:`medmm.score` needs no main guard.
 """
 
 from __future__ import annotations

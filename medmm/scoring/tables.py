@@ -34,9 +34,11 @@ def summary_table(metrics: Mapping[str, Any]) -> tuple[str, tuple[str, ...], lis
     return title, ("metric", "model", "95% interval", *(_HEADS[name] for name in shown)), rows
 
 
-def finding_table(metrics: Mapping[str, Any], findings: Sequence[FindingRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def finding_table(
+    metrics: Mapping[str, Any], findings: Sequence[FindingRow]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows of how each finding fared; those that are not averaged stand at the end."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             row.name if row.averaged else f"{row.name} (too few to average)",
             str(row.positives),
@@ -51,7 +53,9 @@ def finding_table(metrics: Mapping[str, Any], findings: Sequence[FindingRow]) ->
     return ("finding", "positives", "drafted", "precision", "recall", "F1", "95% interval"), rows
 
 
-def markdown(metrics: Mapping[str, Any], findings: Sequence[FindingRow], warnings: Sequence[str], picture: str | None) -> str:
+def markdown(
+    metrics: Mapping[str, Any], findings: Sequence[FindingRow], warnings: Sequence[str], picture: str | None
+) -> str:
     """``metrics.md``: warnings first, then the tables, then what the numbers rest on."""
     title, columns, rows = summary_table(metrics)
     parts = [f"# Evaluation on {title}"]
@@ -86,9 +90,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _reading(metrics: Mapping[str, Any]) -> str:
     lines = [
-        "BLEU and ROUGE-L lie in [0, 1], CIDEr-D in [0, 10], clinical F1 in [0, 1]; more is better. Intervals resample patients.",
-        "*Most frequent* is one training report for everyone, *nearest image* the report of the most similar training image, *swapped"
-        " image* the model given another study's images: what it scores there, it owes to knowing how reports sound.",
+        "BLEU, ROUGE-L and clinical F1 lie in [0, 1], CIDEr-D in [0, 10]; more is better. Intervals resample patients.",
+        "*Most frequent* is one training report for everyone, *nearest image* the report of the most similar training"
+        " image, *swapped image* the model given another study's images: what it scores there, it owes to knowing how"
+        " reports sound.",
     ]
     gain = metrics["card"]["against_swapped"].get(MACRO)
     if gain is not None:
@@ -99,12 +104,13 @@ def _reading(metrics: Mapping[str, Any]) -> str:
 def _basis(card: Mapping[str, Any]) -> list[str]:
     drafts = card["drafts"]
     cut = card["targets_cut"]
+    otherwise = ", the whole text where there are no sections" if card["whole_text"] else ""
     lines = [
         f"Truth of the findings: {card['truth']}; drafts are read by labeler version {card['labeler_version']}.",
-        f"Target: {' and '.join(card['sections'])}{', the whole text where there are no sections' if card['whole_text'] else ''}.",
+        f"Target: {' and '.join(card['sections'])}{otherwise}.",
         f"Words are cut by the `{card['tokenizer']}` tokenizer.",
-        f"Drafts: {drafts['distinct']} different texts, the most frequent one in {drafts['identical_share']:.1%} of the studies"
-        f" (references: {drafts['identical_share_references']:.1%}); {drafts['words']:.1f} words on average"
+        f"Drafts: {drafts['distinct']} different texts, the most frequent one in {drafts['identical_share']:.1%} of the"
+        f" studies (references: {drafts['identical_share_references']:.1%}); {drafts['words']:.1f} words on average"
         f" (references: {drafts['words_references']:.1f}).",
         f"Averages take in findings with at least {card['min_positives']} positives.",
         f"Seed {card['seed']}, {card['bootstrap']} resamples, medmm {card['medmm']}.",
