@@ -54,7 +54,7 @@ def fault(path: Path) -> tuple[Reason, str] | None:
         reason = Reason.FILE_MISSING if missing else Reason.FILE_UNREADABLE
         return reason, "there is no such file" if missing else "the file cannot be reached"
     if not stat.S_ISREG(status.st_mode):
-        return Reason.NOT_AN_IMAGE, "a folder stands where a file should"
+        return Reason.FILE_UNREADABLE, "a folder stands where a file should"
     return (Reason.FILE_EMPTY, "the file is empty") if status.st_size == 0 else None
 
 

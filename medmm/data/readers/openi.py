@@ -92,10 +92,11 @@ def _reports(path: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: There is none, or the archive breaks off.
     """
-    number = 0
-    for number, report in enumerate(_folder(path) if path.is_dir() else _archive(path), start=1):
+    empty = True
+    for report in _folder(path) if path.is_dir() else _archive(path):
+        empty = False
         yield report
-    if number == 0:
+    if empty:
         raise DataError("the source holds no report", where="data.path", expected=".xml files as Open-i publishes them")
 
 

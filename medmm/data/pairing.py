@@ -1,0 +1,143 @@
+"""What was paired, what not and why: ``pairing.json`` for programs, ``pairing.html`` for people, and the quarantine.
+
+``pairing.json`` names studies by tag alone. ``pairing.html`` shows images beside report text and the quarantine holds
+paths, so both are readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from medmm.data import pairing_page
+from medmm.errors import Reason
+from medmm.io.atomic import full_disk_named, write_json, write_text
+from medmm.types import Rejection, Study
+
+if TYPE_CHECKING:
+    from medmm.data.manifest import Manifest
+
+FORMAT = 1
+EXAMPLES = 24
+_DOUBTFUL = 4  # examples of each kind of study that is no pair
+_TAGS = 20
+_PRIVATE = 0o600
+_OTHER_FILES = Reason.NOT_AN_IMAGE  # files of another kind beside the images: passed over, which is no failure
+
+
+class Quarantine:
+    """Writes a line for everything that is set aside and counts it by reason.
+
+    Args:
+        path: The file to write: JSON lines with ``study`` (tag), ``study_id``, ``reason``, ``detail`` and ``path``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._counts: Counter[str] = Counter()
+        self._tags: dict[str, list[str]] = {}
+
+    def __enter__(self) -> Quarantine:
+        """Open the file."""
+        self._file = self._path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the file."""
+        if self._file is not None:
+            with full_disk_named(self._path):
+                self._file.close()
+
+    def add(self, rejection: Rejection) -> None:
+        """Set something aside.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
+        reason = str(rejection.reason)
+        self._counts[reason] += 1
+        tags = self._tags.setdefault(reason, [])
+        if len(tags) < _TAGS:
+            tags.append(rejection.tag)
+        path = None if rejection.path is None else str(rejection.path)
+        line = {"study": rejection.tag, "study_id": rejection.study_id, "reason": reason, "detail": rejection.detail}
+        if self._file is not None:
+            with full_disk_named(self._path):
+                self._file.write(json.dumps(line | {"path": path}) + "\n")
+
+    def reasons(self) -> dict[str, int]:
+        """Reason to count, the most frequent first, without the files of another kind."""
+        return {reason: number for reason, number in self._counts.most_common() if reason != _OTHER_FILES}
+
+    def tags(self) -> dict[str, list[str]]:
+        """Reason to the tags of the first twenty that it set aside."""
+        return {reason: self._tags[reason] for reason in self.reasons()}
+
+    @property
+    def other_files(self) -> int:
+        """Files that are no images and claim to be none."""
+        return self._counts[_OTHER_FILES]
+
+
+def write(manifest: Manifest, aside: Quarantine, out: Path) -> tuple[Path, Path]:
+    """Write ``pairing.html`` and ``pairing.json``.
+
+    Args:
+        manifest: What was paired.
+        aside: What was set aside.
+        out: Folder to write to.
+
+    Returns:
+        The two paths, the page first.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    record = summarize(manifest, aside)
+    page, facts = out / "pairing.html", out / "pairing.json"
+    write_json(facts, record)
+    write_text(page, pairing_page.render(record, examples(manifest)), _PRIVATE)
+    return page, facts
+
+
+def summarize(manifest: Manifest, aside: Quarantine) -> dict[str, Any]:
+    """What ``pairing.json`` holds.
+
+    ``counts.image_without_report`` and ``counts.report_without_image`` take in what was set aside for that reason;
+    every other count is of the manifest. ``report_empty`` and ``report_shared`` count reports set aside.
+    """
+    summary, reasons = manifest.summary, aside.reasons()
+    counts = dict(summary.counts)
+    for reason in (Reason.IMAGE_WITHOUT_REPORT, Reason.REPORT_WITHOUT_IMAGE):
+        counts[reason] += reasons.get(reason, 0)
+    counts |= {reason: reasons.get(reason, 0) for reason in (Reason.REPORT_EMPTY, Reason.REPORT_SHARED)}
+    parts = {name: {"studies": number, "patients": summary.patients[name]} for name, number in summary.splits.items()}
+    return {
+        "format": FORMAT,
+        "counts": counts | {"other_files": aside.other_files},
+        "splits": parts,
+        "set_aside": {reason: {"count": number, "first": aside.tags()[reason]} for reason, number in reasons.items()},
+        "split_hash": summary.split_hash,
+        "data_hash": summary.data_hash,
+    }
+
+
+def examples(manifest: Manifest, number: int = EXAMPLES) -> list[Study]:
+    """Up to ``number`` studies to look at, the same for the same data: some that are no pairs, then pairs.
+
+    They are those whose ids have the smallest SHA-256, hence spread over the source.
+    """
+    kinds: dict[tuple[bool, bool], list[str]] = {}
+    for study_id, has_image, has_report in manifest.outline():
+        kinds.setdefault((has_image, has_report), []).append(study_id)
+    chosen: list[str] = []
+    for kind in ((True, False), (False, True), (True, True)):
+        room = number - len(chosen) if kind == (True, True) else min(_DOUBTFUL, number - len(chosen))
+        chosen += heapq.nsmallest(room, kinds.get(kind, ()), key=lambda one: hashlib.sha256(one.encode()).digest())
+    rank = {study_id: at for at, study_id in enumerate(chosen)}
+    return sorted(manifest.choose(chosen), key=lambda study: rank[study.study_id])

@@ -1,0 +1,180 @@
+"""The page that lets a person judge the pairing: counts, what was set aside, and images beside their reports."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from medmm.errors import StudyError
+from medmm.types import ImageRef, Report, Study
+
+_THUMBNAIL = 128
+_VIEWS = 2
+_EXCERPT = 900
+_SHOWN_SECTIONS = ("indication", "comparison", "findings", "impression")
+_WORDS = {
+    "studies": "Studies",
+    "patients": "Patients",
+    "images": "Images",
+    "reports": "Reports",
+    "paired": "Studies with images and a report",
+    "image_without_report": "Images without a report",
+    "report_without_image": "Reports without an image",
+    "report_without_target": "Reports with neither findings nor impression",
+    "report_empty": "Reports without any text",
+    "report_shared": "Reports that several studies claim",
+    "patients_in_several_splits": "Patients on both sides of the source's own split",
+    "other_files": "Files of another kind, passed over",
+}
+_REASONS = {
+    "file_missing": "The source names a file that is not there",
+    "file_empty": "The file holds nothing",
+    "file_unreadable": "The file cannot be read",
+    "no_pixels": "The object holds no image",
+    "header_invalid": "The header lacks what is needed to place the image",
+    "image_without_report": "No report belongs to the image",
+    "report_without_image": "No image belongs to the report",
+    "report_empty": "The report holds no text",
+    "report_unreadable": "The report's file cannot be read",
+    "report_shared": "One report for several studies: nobody can say whose it is",
+    "report_surplus": "The study has a report already; this one is not used",
+    "split_unknown": "Neither train, val nor test, or several of them",
+    "row_invalid": "The row of the table contradicts itself or the header",
+    "study_duplicate": "A study of the same id came before",
+}
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;background:#f6f7f9;margin:0}
+main{max-width:1180px;margin:0 auto;padding:24px}
+h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:32px 0 8px}
+.note{color:#57606a}.warn{background:#fff4d6;border-left:4px solid #d19a00;padding:8px 12px}
+table{border-collapse:collapse;background:#fff;border:1px solid #d8dee4}
+th,td{text-align:left;padding:5px 12px;border-bottom:1px solid #eaeef2;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums}td.t{font:12px/1.5 ui-monospace,monospace;color:#57606a}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(520px,1fr));gap:14px}
+article{background:#fff;border:1px solid #d8dee4;border-radius:6px;padding:12px;display:flex;gap:14px}
+figure{margin:0 0 8px;width:170px;flex:none}figure img{width:170px;background:#000;display:block}
+figcaption{font-size:12px;color:#57606a}article h3{font:600 13px ui-monospace,monospace;margin:0 0 6px}
+article p{margin:0 0 6px;white-space:pre-wrap;overflow-wrap:anywhere}b.s{display:block;font-size:12px;color:#57606a}
+.none{color:#a40e26}
+"""
+
+
+def render(record: Mapping[str, Any], examples: Sequence[Study]) -> str:
+    """The page as HTML that needs nothing else: no script, no font, no network.
+
+    Args:
+        record: What ``pairing.json`` holds.
+        examples: Studies to show.
+    """
+    return "".join(
+        (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f"<title>Pairing of images and reports</title><style>{_STYLE}</style></head><body><main>",
+            "<h1>Pairing of images and reports</h1>",
+            '<p class="note">This page shows images and report text. Treat it as patient data.</p>',
+            _warning(record["counts"]["patients_in_several_splits"]),
+            "<h2>What there is</h2>",
+            _table((), ((_WORDS[name], number) for name, number in record["counts"].items())),
+            "<h2>Split</h2>",
+            _table(
+                ("Part", "Studies", "Patients"),
+                ((name, part["studies"], part["patients"]) for name, part in record["splits"].items()),
+            ),
+            "<h2>What was set aside</h2>",
+            _aside(record["set_aside"]),
+            f"<h2>{len(examples)} studies to look at</h2>",
+            '<p class="note">Does each report speak of the image beside it: the side, the view, the body part?</p>',
+            '<div class="cards">',
+            *map(_card, examples),
+            "</div></main></body></html>\n",
+        )
+    )
+
+
+def _warning(patients: int) -> str:
+    if not patients:
+        return ""
+    plural = "patient has" if patients == 1 else "patients have"
+    said = f"{patients} {plural} studies in more than one part of the source's own split: its test looks too good."
+    return f'<p class="warn">{escape(said)}</p>'
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    head = "<tr>" + "".join(f"<th>{escape(text)}</th>" for text in heads) + "</tr>" if heads else ""
+    return "<table>" + head + "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows) + "</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f'<td class="n">{value:,}</td>'
+    if isinstance(value, list):
+        return f'<td class="t">{escape(", ".join(value))}</td>'
+    return f"<td>{escape(str(value))}</td>"
+
+
+def _aside(reasons: Mapping[str, Mapping[str, Any]]) -> str:
+    if not reasons:
+        return '<p class="note">Nothing.</p>'
+    rows = ((_REASONS.get(reason, reason), entry["count"], entry["first"]) for reason, entry in reasons.items())
+    page = _table(("Why", "How many", "Such as"), rows)
+    return page + '<p class="note">Each of them stands in quarantine.jsonl, with its file.</p>'
+
+
+def _card(study: Study) -> str:
+    more = len(study.images) - _VIEWS
+    figures = "".join(map(_figure, study.images[:_VIEWS])) or '<p class="none">No image</p>'
+    if more > 0:
+        figures += f'<p class="note">and {more} more</p>'
+    facts = [study.split, study.sex, study.age_band and f"{study.age_band} years", study.device]
+    said = " · ".join(escape(fact) for fact in facts if fact)
+    report = '<p class="none">No report</p>' if study.report is None else _report(study.report)
+    return f'<article><div>{figures}</div><div><h3>{study.tag}</h3><p class="note">{said}</p>{report}</div></article>'
+
+
+def _figure(image: ImageRef) -> str:
+    caption = escape(" · ".join(filter(None, (image.modality, image.view or "view unknown"))))
+    shape = f' style="aspect-ratio:{image.columns}/{image.rows}"' if image.rows and image.columns else ""
+    try:
+        source = base64.b64encode(_thumbnail(image)).decode()
+        picture = f'<img alt="{caption}"{shape} src="data:image/png;base64,{source}">'
+    except StudyError as error:
+        picture = f'<p class="none">cannot be shown: {escape(str(error.reason))}</p>'
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+
+
+def _thumbnail(image: ImageRef) -> bytes:
+    """PNG of an image, or of a volume's middle slice.
+
+    Raises:
+        StudyError: The image cannot be read.
+    """
+    import cv2
+
+    from medmm.io.image import read_image
+
+    array = read_image(image.path, size=_THUMBNAIL).array
+    if array.ndim == 4:  # C,D,H,W
+        array = array[:, array.shape[1] // 2]
+    pixels = np.clip(array * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    encoded = cv2.imencode(".png", pixels[:, :, ::-1] if pixels.shape[2] == 3 else pixels[:, :, 0])[1]
+    return encoded.tobytes()
+
+
+def _report(report: Report) -> str:
+    parts = [(name, report.sections[name].text) for name in _SHOWN_SECTIONS if name in report.sections]
+    room = _EXCERPT
+    paragraphs = []
+    for name, text in parts or [("", report.raw)]:
+        shown = text if len(text) <= room else text[:room].rstrip() + " …"
+        room = max(0, room - len(text))
+        heading = f'<b class="s">{escape(name.upper())}</b>' if name else ""
+        paragraphs.append(f"<p>{heading}{escape(shown)}</p>")
+        if not room:
+            break
+    return "".join(paragraphs)
