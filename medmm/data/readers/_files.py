@@ -45,6 +45,16 @@ def root_folder(root: Path | None, beside: Path, key: str) -> Path:
     raise DataError("there is no such folder", where=key, got=f"'{root}'", expected=expected)
 
 
+def is_storable(path: Path) -> bool:
+    """Whether a path is text, as the manifest needs; Linux allows any bytes in a file's name."""
+    return file_id(path) == str(path)
+
+
+def file_id(path: Path) -> str:
+    """Text that stands for a file which has no id; bytes that are no UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 def fault(path: Path) -> tuple[Reason, str] | None:
     """Why ``path`` can be no image or mask, without opening it; None if it may be one."""
     try:

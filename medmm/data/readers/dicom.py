@@ -1,0 +1,280 @@
+"""A folder of DICOM studies, each with its report beside it or in a table.
+
+Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
+taken it away, by SeriesInstanceUID; and a file with neither is a study of its own. A report is a ``.txt`` or ``.xml``
+file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``, joined by accession number. The table
+is the more explicit of the two and wins: a file beside is then one report too many.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from medmm.config.schema import DataConfig
+from medmm.data.readers._beside import Places, is_report
+from medmm.data.readers._common import age_band, lone_patient_key, patient_key, sex_code, timelines
+from medmm.data.readers._files import file_id, is_storable, report_at, report_from, source_path
+from medmm.data.readers._grouping import Groups
+from medmm.data.readers._rows import Table, open_table
+from medmm.errors import DataError, Reason, StudyError
+from medmm.io.dicom import DicomHeader, read_header
+from medmm.types import ImageRef, Laterality, Rejection, Report, Study
+
+_DICOM_NAMES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+_OTHER_KINDS = frozenset(
+    ".csv .tsv .json .jsonl .parquet .xlsx .md .html .pdf .doc .docx .rtf .png .jpg .jpeg .gif .bmp .tif .tiff .nii "
+    ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
+)
+_NO_IMAGE = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})  # objects about images
+_NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
+
+
+def read(config: DataConfig) -> Iterator[Study | Rejection]:
+    """Read studies from a folder of DICOM files; only headers are read.
+
+    A DICOM file that cannot be read or holds no image is set aside, and so is a report that belongs to no study or to
+    several. Files of another kind are passed over, each with ``Reason.NOT_AN_IMAGE``.
+
+    Raises:
+        DataError: There is no such folder, it holds no DICOM file, or ``data.reports`` is no table with these columns.
+    """
+    root = source_path(config.path)
+    if not root.is_dir():
+        raise DataError("is a file, not a folder of studies", where="data.path", got=f"'{root.suffix}'")
+    if not any(names for _, _, names in os.walk(root)):
+        raise DataError("the folder is empty", where="data.path", expected="DICOM files")
+    table = None
+    if config.reports is not None:
+        table = open_table(source_path(config.reports, "data.reports"), "data.reports")
+        table.require({"data.accession_column": config.accession_column, "data.report_column": config.report_column})
+    return _items(root, table, config)
+
+
+def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Study | Rejection]:
+    with Groups() as groups:
+        scan = _Scan(root, groups)
+        yield from scan.images()
+        if not len(groups):
+            fix = "For other images, named by a table, use --data table:FILE."
+            raise DataError(
+                "the folder holds no DICOM image that can be read", where="data.path", got=scan.kinds(), fix=fix
+            )
+        yield from scan.reports()
+        if table is not None:
+            yield from _join(table, config, scan.accessions, groups)
+        placed = timelines((study_key(scan.patients[one], one), one, scan.days[one]) for one in scan.patients)
+        folders = (root, root) if table is None else (table.path.parent, root)
+        for study_id, records in groups:
+            yield from _study(study_id, records, placed[study_id], folders)
+
+
+def study_key(patient_id: str, study_id: str) -> str:
+    """Patient key of a study; a study without a patient's id is a patient of its own."""
+    return patient_key(patient_id) if patient_id else lone_patient_key(study_id)
+
+
+@dataclass(slots=True)
+class _Scan:
+    """The pass over all files. Of each study it keeps patient, day, accession number and folders, no more."""
+
+    root: Path
+    groups: Groups
+    patients: dict[str, str] = field(default_factory=dict)
+    days: dict[str, date | None] = field(default_factory=dict)
+    accessions: dict[str, list[str]] = field(default_factory=dict)
+    _places: Places = field(init=False)
+    _reports: list[Path] = field(default_factory=list)
+    _kinds: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.root)
+
+    def kinds(self) -> str:
+        """Suffixes that were met, for the error of a folder without DICOM."""
+        return ", ".join(f"{number} x {kind or 'no suffix'}" for kind, number in self._kinds.most_common(8))
+
+    def images(self) -> Iterator[Rejection]:
+        """Gather image headers by study; yield what is no image."""
+        faults: list[OSError] = []
+        for folder, folders, names in os.walk(self.root, onerror=faults.append):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+            reports = [path for path in paths if is_report(path)]
+            self._reports += reports
+            for path in paths:
+                self._kinds[path.suffix.lower()] += 1
+                if path.name != _NAMED_DIRECTORY and path.suffix.lower() not in {".txt", ".xml"}:
+                    yield from self._image(path, bool(reports))
+        for fault in faults:
+            path = Path(fault.filename)
+            yield Rejection(file_id(path), Reason.FILE_UNREADABLE, "the folder cannot be listed", path)
+        self._places.finish()
+
+    def reports(self) -> Iterator[Rejection]:
+        """Give each report file to its study; yield those that belong to none."""
+        for path in self._reports:
+            owner = self._places.owner(path)
+            if isinstance(owner, Rejection):
+                yield owner
+            else:
+                self.groups.add(owner, {"report_file": str(path)})
+
+    def _image(self, path: Path, keep_name: bool) -> Iterator[Rejection]:
+        if not is_storable(path):
+            yield Rejection(file_id(path), Reason.FILE_UNREADABLE, "the path is no valid UTF-8; rename it", path)
+            return
+        if path.suffix.lower() in _OTHER_KINDS and not _says_dicom(path):
+            yield Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
+            return
+        try:
+            header = read_header(path)
+        except StudyError as error:
+            yield _unreadable(path, error)
+            return
+        study_id = header.study_uid or header.series_uid or str(path.relative_to(self.root))
+        if not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
+            yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({header.modality})", path)
+        else:
+            self.groups.add(study_id, _record(path, header))
+            self._places.add(study_id, path, header.accession or None, keep_name)
+            if study_id not in self.patients:
+                self.patients[study_id] = header.patient_id or ""
+                self.days[study_id] = header.study_date
+                if header.accession:
+                    self.accessions.setdefault(header.accession, []).append(study_id)
+
+
+def _unreadable(path: Path, error: StudyError) -> Rejection:
+    """A file that claims to be DICOM, by its name or its preamble, is broken; another is merely of another kind."""
+    claims = path.suffix.lower() in _DICOM_NAMES or _says_dicom(path)
+    guessed = error.reason in {Reason.NOT_AN_IMAGE, Reason.HEADER_INVALID}
+    if guessed and not claims:
+        return Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
+    reason = Reason.FILE_UNREADABLE if error.reason is Reason.NOT_AN_IMAGE else error.reason
+    return Rejection(file_id(path), reason, str(error), path)
+
+
+def _says_dicom(path: Path) -> bool:
+    """Whether ``DICM`` stands behind a preamble of 128 bytes (PS3.10 7.1)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _record(path: Path, header: DicomHeader) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "sop_uid": header.sop_uid,
+        "series_uid": header.series_uid,
+        "modality": header.modality,
+        "view": header.view,
+        "laterality": header.laterality,
+        "rows": header.rows,
+        "columns": header.columns,
+        "frames": header.frames,
+        "spacing_mm": header.spacing_mm,
+        "patient_id": header.patient_id or "",
+        "sex": header.sex,
+        "age": header.age_years,
+        "device": header.device,
+    }
+
+
+def _join(table: Table, config: DataConfig, accessions: Mapping[str, list[str]], groups: Groups) -> Iterator[Rejection]:
+    """Give each row's report to the study of its accession number; yield those that belong to none or several."""
+    for number, row in table.rows((config.accession_column, config.report_column)):
+        if row is None:
+            yield Rejection(f"row {number}", Reason.ROW_INVALID, f"row {number} has more fields than columns")
+            continue
+        accession, text = row[config.accession_column], row[config.report_column]
+        owners = accessions.get(accession, [])
+        name = owners[0] if len(owners) == 1 else accession or f"row {number}"
+        if not text:
+            yield Rejection(name, Reason.REPORT_EMPTY, f"row {number} of data.reports has no text")
+        elif not owners:
+            yield Rejection(name, Reason.REPORT_WITHOUT_IMAGE, "no image has the report's accession number")
+        elif len(owners) > 1:
+            yield Rejection(name, Reason.REPORT_SHARED, "several studies have the report's accession number")
+        else:
+            groups.add(owners[0], {"report_text": text})
+
+
+def _study(
+    study_id: str,
+    records: Sequence[dict[str, Any]],
+    placed: tuple[int | None, tuple[str, ...]],
+    folders: Sequence[Path],
+) -> Iterator[Study | Rejection]:
+    headers = [record for record in records if "path" in record]
+    patients = {record["patient_id"] for record in headers}
+    if len(patients) > 1:
+        yield Rejection(study_id, Reason.HEADER_INVALID, "the study's images name different patients")
+        return
+    reports: list[Report] = []
+    yield from _reports(study_id, records, folders, reports)
+
+    def first(name: str) -> Any:
+        return next((record[name] for record in headers if record[name] is not None), None)
+
+    yield Study(
+        study_id=study_id,
+        patient_key=study_key(patients.pop(), study_id),
+        images=tuple(map(_image_ref, headers)),
+        report=reports[0] if reports else None,
+        sex=sex_code(first("sex")),
+        age_band=age_band(first("age")),
+        device=first("device"),
+        days=placed[0],
+        priors=placed[1],
+    )
+
+
+def _reports(
+    study_id: str, records: Sequence[dict[str, Any]], folders: Sequence[Path], reports: list[Report]
+) -> Iterator[Rejection]:
+    """Fill ``reports`` with one: the table's first row, else the first file; yield what is no report or one too many.
+
+    Files of one name, as when ``.txt`` and ``.xml`` were both written, are one report; the first readable is taken.
+    """
+    texts = list(dict.fromkeys(record["report_text"] for record in records if "report_text" in record))
+    paths = sorted(Path(record["report_file"]) for record in records if "report_file" in record)
+    paths.sort(key=lambda path: path.with_suffix(""))
+    files = [list(own) for _, own in itertools.groupby(paths, key=lambda path: path.with_suffix(""))]
+    for sources in [*([text] for text in texts), *files]:
+        if reports:
+            path = sources[0] if isinstance(sources[0], Path) else None
+            detail = "the study has a report already; this one is not used"
+            yield Rejection(study_id, Reason.REPORT_SURPLUS, detail, path)
+            continue
+        for source in sources:
+            by_path = isinstance(source, Path)
+            found = report_at(source, study_id) if by_path else report_from(source, folders, study_id)
+            if isinstance(found, Report):
+                reports.append(found)
+                break
+            yield found
+
+
+def _image_ref(record: Mapping[str, Any]) -> ImageRef:
+    spacing = record["spacing_mm"]
+    return ImageRef(
+        path=Path(record["path"]),
+        sop_uid=record["sop_uid"],
+        series_uid=record["series_uid"],
+        modality=record["modality"],
+        view=record["view"],
+        laterality=None if record["laterality"] is None else Laterality(record["laterality"]),
+        rows=record["rows"],
+        columns=record["columns"],
+        frames=record["frames"] or 1,
+        spacing_mm=None if spacing is None else tuple(spacing),
+    )
