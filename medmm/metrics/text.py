@@ -184,7 +184,7 @@ def _table(grams: Ints, owner: Ints, count: int) -> _NgramTable:
 
 
 def _by_study(study: Ints, values: Floats, count: int) -> Floats:
-    return np.bincount(study, weights=values, minlength=count)
+    return np.bincount(study, weights=values, minlength=count).astype(np.float64, copy=False)
 
 
 def _bleu(matches: Floats, guesses: Floats, lengths: Floats) -> Floats:

@@ -62,8 +62,8 @@ def r2gen_tokens(text: str) -> list[str]:
     for number in _R2GEN_NUMBERED:
         text = text.replace(f" {number}", ". ")
     tokens: list[str] = []
-    for number, sentence in enumerate(text.strip().lower().split(". ")):
-        if number:
+    for place, sentence in enumerate(text.strip().lower().split(". ")):
+        if place:
             tokens.append(".")
         tokens.extend(_R2GEN_REMOVED.sub("", sentence).split())
     return [*tokens, "."]

@@ -70,12 +70,14 @@ def sentences_read(report: Report) -> Iterable[TextPart]:
 
 
 def _pieces(sentences: Iterable[TextPart]) -> Iterator[TextPart]:
-    """Cut what no full stop ends into pieces, at white space: the work grows with the square of a sentence's length."""
+    """Cut what no full stop ends into pieces, at a comma or else a space: work grows with a sentence's square."""
     for sentence in sentences:
         text, start = sentence.text, 0
         while len(text) - start > _LONGEST_SENTENCE:
-            cut = text.rfind(" ", start + 1, start + _LONGEST_SENTENCE)
-            end = cut if cut > 0 else start + _LONGEST_SENTENCE
+            last = start + _LONGEST_SENTENCE
+            end = max(text.rfind(mark, start + 1, last) for mark in ",;\n")
+            end = end if end > 0 else text.rfind(" ", start + 1, last)
+            end = end if end > 0 else last
             yield TextPart(text[start:end], sentence.start + start, sentence.start + end, sentence.section)
             start = end
         yield sentence if not start else TextPart(text[start:], sentence.start + start, sentence.end, sentence.section)

@@ -17,6 +17,7 @@ _SIZE = re.compile(
 )
 _REACH = 9
 _SEVERITY_REACH = 4
+_PREDICATE = frozenset(("is", "are", "was", "were", "remains", "remain", "appears", "appear", "now", ",", ":"))
 _STOPS = frozenset((",", ";", "with", "but", "however", "although"))
 
 
@@ -77,9 +78,12 @@ def _nearest(mention: Match, candidates: list[Match], words: list[str], limits: 
             gap, rank = [], 0
         else:
             continue
-        if len(gap) > reach or any(word in _STOPS for word in gap):
+        if len(gap) > reach:
             continue
-        if rank and kind == "severity" and not ({"is", "are", "remains", "appears"} & set(gap) or not gap):
+        if kind == "severity" and rank:  # a grade behind the finding is its predicate: "is small", ", small", ": small"
+            if not _PREDICATE.issuperset(gap):
+                continue
+        elif any(word in _STOPS for word in gap):
             continue
         key = (rank, len(gap), match.start - match.end)
         if best is None or key < best[0]:

@@ -1,0 +1,111 @@
+"""Sections and sentences keep their offsets and are found under the headings that hospitals write."""
+
+from __future__ import annotations
+
+import pytest
+
+from medmm.reports.sections import find_headings, split_sections, split_sentences
+from medmm.types import TextPart
+
+FINDINGS = "The heart is enlarged. Small left effusion (8 mm)."
+IMPRESSION = "1. Cardiomegaly. 2. Effusion."
+
+
+def sections_of(text: str) -> dict[str, str]:
+    sections, blocks = split_sections(text)
+    for part in [*sections.values(), *blocks]:
+        assert text[part.start : part.end] == part.text
+    return {name: part.text for name, part in sections.items()}
+
+
+def sentences_of(text: str) -> list[str]:
+    sentences = split_sentences(TextPart(text, 100, 100 + len(text), "findings"))
+    for sentence in sentences:
+        assert text[sentence.start - 100 : sentence.end - 100] == sentence.text
+        assert sentence.section == "findings"
+    return [sentence.text for sentence in sentences]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "FINDINGS: {0}\nIMPRESSION: {1}",
+        "FINDINGS:\n{0}\n\nIMPRESSION:\n{1}",
+        "Findings: {0}\nImpression: {1}",
+        "findings\n{0}\nimpression\n{1}",
+        "FINDINGS {0}\nIMPRESSION {1}",
+        "Findings - {0}\nOpinion - {1}",
+        "## Findings\n{0}\n## Conclusion\n{1}",
+        "**Findings:** {0}\n**Impression:** {1}",
+        "FINDINGS: {0} IMPRESSION: {1}",
+        "Findings: {0} Impression: {1}",
+        "FINDINGS (CHEST): {0}\r\nCONCLUSION: {1}\r\n",
+        "EXAM: PA and lateral.\nCLINICAL INDICATION: Cough.\nFINDINGS: {0}\nIMPRESSION: {1}\nSIGNED BY: XXXX",
+    ],
+)
+def test_heading_styles(style: str) -> None:
+    found = sections_of(style.format(FINDINGS, IMPRESSION))
+    assert found["findings"] == FINDINGS
+    assert found["impression"] == IMPRESSION
+
+
+def test_abbreviated_and_composed_headings() -> None:
+    text = "HISTORY: pain\nTECHNIQUE: two views\nCOMPARISON: none\nFINDINGS AND IMPRESSION: Clear."
+    assert sections_of(text) == {
+        "indication": "pain",
+        "technique": "two views",
+        "comparison": "none",
+        "findings": "Clear.",
+        "impression": "Clear.",
+    }
+    assert list(sections_of("CLINICAL HISTORY/INDICATION: pain")) == ["indication"]
+
+
+def test_text_without_headings_has_no_sections() -> None:
+    text = "Impression of a rib on the film. History of findings unknown.\nStudy of two views was normal."
+    sections, blocks = split_sections(text)
+    assert sections == {}
+    assert [block.text for block in blocks] == [text]
+    assert blocks[0].section is None
+
+
+def test_subheadings_stay_in_their_section() -> None:
+    assert sections_of("FINDINGS:\nLUNGS: clear.\nHEART: normal.\nIMPRESSION: ok") == {
+        "findings": "LUNGS: clear.\nHEART: normal.",
+        "impression": "ok",
+    }
+
+
+def test_empty_and_repeated_headings() -> None:
+    assert sections_of("FINDINGS:\nIMPRESSION: normal") == {"impression": "normal"}
+    assert sections_of("IMPRESSION:\n\nIMPRESSION: normal\nIMPRESSION: later") == {"impression": "normal"}
+    assert find_headings("FINDINGS: a")[0].end == len("FINDINGS:")
+
+
+def test_preamble_and_signature_belong_to_no_section() -> None:
+    _, blocks = split_sections("CHEST, 2 VIEWS\nFINDINGS: clear\nDICTATED BY: XXXX")
+    assert [(block.section, block.text) for block in blocks] == [
+        (None, "CHEST, 2 VIEWS"),
+        ("findings", "clear"),
+        (None, "XXXX"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No effusion. Heart normal.", ["No effusion.", "Heart normal."]),
+        ("A 2.5 cm mass. Seen by Dr. XXXX today.", ["A 2.5 cm mass.", "Seen by Dr. XXXX today."]),
+        ("1. Effusion. 2. Mass vs. nodule.", ["Effusion.", "Mass vs. nodule."]),
+        ("1) Effusion\n2) No mass", ["Effusion", "No mass"]),
+        ("- Effusion\n- No mass", ["Effusion", "No mass"]),
+        ("Opacity in the apex.There is no effusion.", ["Opacity in the apex.", "There is no effusion."]),
+        ("Effusion on\nthe left side. Normal", ["Effusion on\nthe left side.", "Normal"]),
+        ("Clear lungs\nHeart is normal", ["Clear lungs", "Heart is normal"]),
+        ("Nodule measures 8 mm. Stable.. No change!", ["Nodule measures 8 mm.", "Stable..", "No change!"]),
+        ("No\nXXXX effusion", ["No\nXXXX effusion"]),
+        (" . ", []),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    assert sentences_of(text) == expected
