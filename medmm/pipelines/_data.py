@@ -60,6 +60,14 @@ def show_pairing(result: manifests.IndexResult, console: Console) -> None:
     console.line(f"studies a split: {splits}")
 
 
+def manifest_for_training(config: Config, folder: Path, console: Console) -> manifests.Manifest:
+    """The manifest in ``folder``: as an earlier start left it, else a new one; a resumed run sees the same studies."""
+    stored = folder / "manifest.parquet"
+    if not stored.is_file():
+        show_pairing(index_into(config, folder, console), console)
+    return manifests.Manifest.open(stored)
+
+
 def manifest_of_run(run: Path, trained: Config, config: Config, out: Path, console: Console) -> manifests.Manifest:
     """The manifest that a run was trained on when the data are the same, else a new one of ``config.data`` in ``out``.
 

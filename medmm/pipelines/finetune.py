@@ -43,16 +43,15 @@ def _show_plan(config: Config, manifest: Any, call: _cli.Invocation) -> dict[str
 def _train(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
     from medmm.pipelines import _data
     from medmm.tracking import open_tracker
+    from medmm.training import records
     from medmm.training import run as runs
 
     out = call.folder(f"runs/{config.task}")
-    runs.claim(out, config, resume=call.resume)
-    result = _data.index_into(config, out / "data", call.console)
-    _data.show_pairing(result, call.console)
-    manifest = _data.manifests.Manifest.open(result.manifest)
+    records.claim(out, config, resume=call.resume)
+    manifest = _data.manifest_for_training(config, out / "data", call.console)
     _show_plan(config, manifest, call)
     with (
-        open_tracker(config.tracking, config.task, runs.tracked_as(out)) as tracker,
+        open_tracker(config.tracking, config.task, records.tracked_as(out)) as tracker,
         call.console.progress("training") as progress,
     ):
         trained = runs.finetune(config, manifest, out, resume=call.resume, tracker=tracker, progress=progress)

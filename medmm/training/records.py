@@ -1,0 +1,98 @@
+"""What a run directory says of itself before any weight is read. Imports neither torch nor monai."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from medmm.config.load import to_yaml
+from medmm.config.schema import Config
+from medmm.errors import CheckpointError, UsageError
+from medmm.io import atomic
+
+# Settings that may differ when a run goes on: where it computes and is tracked, not what it computes.
+_FREE_TO_CHANGE = ("device", "tracking", "evaluate", "score", "generate")
+
+
+def claim(out: Path, config: Config, *, resume: bool) -> None:
+    """Make ``out`` the directory of a run of ``config``, or check that it already is when resuming.
+
+    Raises:
+        UsageError: ``out`` holds something and ``resume`` is off.
+        CheckpointError: ``resume`` is on and the run there was started with another config.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError("the output is a file", where="--out", expected="a folder")
+    if resume and (out / "config.yaml").is_file():
+        _refuse_other(read_config(out), config)
+        return
+    if not resume and out.exists() and any(out.iterdir()):
+        raise UsageError(
+            "the folder is not empty",
+            where="--out",
+            fix="Add --resume to go on with the run in it, or name another folder.",
+        )
+    atomic.write_text(out / "config.yaml", to_yaml(config))
+
+
+def read_config(run: Path) -> Config:
+    """Read the config that a run was started with.
+
+    Raises:
+        UsageError: ``run`` is no run directory.
+        CheckpointError: Its config is of a format that this version does not read.
+    """
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise UsageError(
+            "no run directory" if run.is_dir() else "no such folder",
+            where="--run",
+            expected="a folder with config.yaml and model/, as finetune writes it",
+        )
+    try:
+        return Config.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            "the run's config cannot be read", where="config.yaml", fix="Was it written by another version of medmm?"
+        ) from error
+
+
+def tracked_as(run: Path) -> str | None:
+    """The MLflow run id that a run was started under, None if it has none."""
+    try:
+        found = json.loads((run / "run.json").read_text(encoding="utf-8"))["mlflow_run_id"]
+        return str(found) if found else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_other(old: Config, new: Config) -> None:
+    differing = list(_differences(old.model_dump(mode="json"), new.model_dump(mode="json")))
+    if differing:
+        raise CheckpointError(
+            "the run was started with another config",
+            where="--resume",
+            got="; ".join(differing),
+            fix="Use the settings that it was started with, or another --out.",
+        )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in old:
+        if not prefix and key in _FREE_TO_CHANGE:
+            continue
+        if isinstance(old[key], dict) and isinstance(new[key], dict) and key != "where":
+            found += _differences(old[key], new[key], f"{prefix}{key}.")
+        elif old[key] != new[key]:
+            shown = (
+                ""
+                if key in ("path", "reports", "image_root", "mask_root", "where")
+                else f" {new[key]!r}, was {old[key]!r}"
+            )
+            found.append(f"{prefix}{key}{shown or ' differs'}")
+    return found
