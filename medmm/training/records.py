@@ -83,16 +83,13 @@ def _refuse_other(old: Config, new: Config) -> None:
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     found: list[str] = []
-    for key in old:
+    for key, was in old.items():
+        now = new[key]
         if not prefix and key in _FREE_TO_CHANGE:
             continue
-        if isinstance(old[key], dict) and isinstance(new[key], dict) and key != "where":
-            found += _differences(old[key], new[key], f"{prefix}{key}.")
-        elif old[key] != new[key]:
-            shown = (
-                ""
-                if key in ("path", "reports", "image_root", "mask_root", "where")
-                else f" {new[key]!r}, was {old[key]!r}"
-            )
-            found.append(f"{prefix}{key}{shown or ' differs'}")
+        if isinstance(was, dict) and isinstance(now, dict) and key != "where":
+            found += _differences(was, now, f"{prefix}{key}.")
+        elif was != now:
+            private = key in ("path", "reports", "image_root", "mask_root", "where")
+            found.append(f"{prefix}{key} differs" if private else f"{prefix}{key} {now!r}, was {was!r}")
     return found
