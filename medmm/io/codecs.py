@@ -1,0 +1,246 @@
+"""Decoding of compressed frames: imagecodecs first, pydicom's own decoders second.
+
+imagecodecs reads what pydicom's plugins do not (12-bit JPEG) and is faster. A decoder is chosen by what the
+codestream says of itself, since files are labelled with a wrong transfer syntax now and then.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.errors import ImageError, Reason
+from medmm.io import codestream, elements
+from medmm.io.layout import NATIVE_SYNTAXES, OFFSET_LENGTHS, OFFSETS, PIXEL_DATA
+from medmm.io.native import native_bytes, native_frame, native_frames, tidy
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from medmm.io.codestream import Codestream
+    from medmm.io.pixels import Layout
+
+_T = TypeVar("_T")
+_JPEG_FAMILY = "1.2.840.10008.1.2.4."
+RLE = "1.2.840.10008.1.2.5"
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
+NAMES = {
+    _JPEG_FAMILY + "50": "JPEG Baseline",
+    _JPEG_FAMILY + "51": "JPEG Extended",
+    _JPEG_FAMILY + "57": "JPEG Lossless",
+    _JPEG_FAMILY + "70": "JPEG Lossless SV1",
+    _JPEG_FAMILY + "80": "JPEG-LS Lossless",
+    _JPEG_FAMILY + "81": "JPEG-LS Near-Lossless",
+    _JPEG_FAMILY + "90": "JPEG 2000 Lossless",
+    _JPEG_FAMILY + "91": "JPEG 2000",
+    _JPEG_FAMILY + "201": "HTJ2K Lossless",
+    _JPEG_FAMILY + "202": "HTJ2K Lossless RPCL",
+    _JPEG_FAMILY + "203": "HTJ2K",
+    RLE: "RLE Lossless",
+    DEFLATED_FRAMES: "Deflated Image Frame",
+}
+"""Transfer Syntax UID of every compression that is read, and what people call it."""
+LOSSY = {_JPEG_FAMILY + end for end in ("50", "51", "81", "91", "203")}
+_DECODERS: dict[str, tuple[str, ...]] = {
+    "jpeg": ("jpeg8",),
+    "jpeg_lossless": ("jpeg8", "ljpeg", "jpegsof3"),
+    "jpeg_ls": ("jpegls",),
+    "jpeg_2000": ("jpeg2k",),
+    "htj2k": ("htj2k", "jpeg2k"),
+}
+_RLE_LARGEST_RATIO = 64
+"""Two bytes of RLE stand for at most 128 (PS3.5 annex G.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        values: Stored values, ``[H, W]`` or ``[H, W, 3]``; unused bits are cleared, the sign is the header's.
+        is_rgb: Whether three samples are RGB; if not the first of them is the luminance.
+    """
+
+    values: npt.NDArray[Any]
+    is_rgb: bool = False
+
+
+def decode(dataset: Dataset, layout: Layout) -> Iterator[Frame]:
+    """Yield the frames of a dataset's pixel data.
+
+    Args:
+        dataset: Has the elements of the image pixel module and the pixel data.
+        layout: How the pixels are stored.
+
+    Raises:
+        ImageError: ``SYNTAX_UNSUPPORTED`` for a compression that is not read; ``DECODE_FAILED`` where a frame is
+            missing, cut short, of another size than the header says, or broken.
+    """
+    as_stored = layout.photometric in ("RGB", "PALETTE COLOR")
+    if layout.syntax in NATIVE_SYNTAXES:
+        yield from (Frame(values, as_stored) for values in native_frames(dataset, layout))
+        return
+    if layout.syntax not in NAMES:
+        raise ImageError(
+            Reason.SYNTAX_UNSUPPORTED,
+            "the compression is not read",
+            where="DICOM transfer syntax",
+            got=layout.syntax,
+            expected=", ".join(NAMES.values()),
+            fix="Decompress the file first, for example with dcmtk or gdcmconv --raw.",
+        )
+    for index, frame in enumerate(_encapsulated(dataset, layout)):
+        if layout.syntax == RLE:
+            yield Frame(_run_length(frame, layout, index, dataset), as_stored)
+        elif layout.syntax == DEFLATED_FRAMES:
+            yield Frame(_raw(_inflated(frame, layout, index), layout), as_stored)
+        else:
+            yield _coded(frame, layout, index, dataset)
+
+
+def attempt(decoder: Callable[..., _T], *arguments: Any) -> _T | str:
+    """Run a decoder; what went wrong comes back as text.
+
+    Decoders written in Rust raise a ``PanicException`` that is no ``Exception``; an interrupt, an exit and a lack of
+    memory are none of ours and go on.
+    """
+    try:
+        return decoder(*arguments)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return "the decoder panicked"
+
+
+def _encapsulated(dataset: Dataset, layout: Layout) -> list[bytes]:
+    """The compressed frames."""
+    from pydicom.encaps import generate_frames
+
+    data = elements.raw_bytes(dataset, PIXEL_DATA) or b""
+    offsets, lengths = elements.raw_bytes(dataset, OFFSETS), elements.raw_bytes(dataset, OFFSET_LENGTHS)
+    extended = (offsets, lengths) if offsets and lengths else None
+    found: list[bytes] = []
+    if len(data) >= 8 * layout.frames:  # each frame is at least an item's tag and length
+        try:
+            for frame in generate_frames(data, number_of_frames=layout.frames, extended_offsets=extended):
+                found.append(frame)
+                if len(found) == layout.frames:
+                    break
+        except Exception:  # broken items; the count below says what is missing
+            found = found[: layout.frames]
+    if len(found) < layout.frames:
+        raise _failed("frames are missing", f"{len(found)} frames in {len(data):,} bytes", f"{layout.frames} frames")
+    return found
+
+
+def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset) -> Frame:
+    """Decode a JPEG, JPEG-LS or JPEG 2000 frame."""
+    stream = codestream.describe(data)
+    if stream is None:
+        raise _failed(f"frame {index} is no JPEG or JPEG 2000 codestream", f"{len(data):,} bytes", NAMES[layout.syntax])
+    told = (stream.rows, stream.columns, stream.components)
+    expected = (layout.rows, layout.columns, layout.samples)
+    if told != expected:
+        raise _failed(f"frame {index} has another size than the header says", _size(told), _size(expected))
+    if not stream.complete:
+        raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes without an end marker", "an end marker")
+    clip = layout.syntax in LOSSY
+    rgb = stream.kind == "jpeg" or layout.photometric in ("RGB", "YBR_ICT", "YBR_RCT")
+    problems = []
+    for name in _DECODERS[stream.kind]:
+        result = attempt(_imagecodecs, name, data, stream, layout)
+        if isinstance(result, np.ndarray) and result.shape == layout.shape:
+            return Frame(tidy(_with_sign(result, stream, layout), layout, clip=clip), rgb)
+        problems.append(result if isinstance(result, str) else f"{name} gave {_size(result.shape)}")
+    result = attempt(_pydicom, dataset, layout, index, rgb)
+    if isinstance(result, np.ndarray) and result.shape == layout.shape:
+        return Frame(tidy(result, layout, clip=clip), rgb)
+    raise _failed(
+        f"frame {index} cannot be decoded", "; ".join(problems), f"{NAMES[layout.syntax]} of {_size(expected)}"
+    )
+
+
+def _imagecodecs(name: str, data: bytes, stream: Codestream, layout: Layout) -> npt.NDArray[Any]:
+    import imagecodecs
+
+    decoder = getattr(imagecodecs, f"{name}_decode")
+    if name != "jpeg8" or stream.components == 1:
+        return np.asarray(decoder(data))
+    if stream.kind == "jpeg_lossless":  # no colour transform, whatever its markers say
+        return np.asarray(decoder(data, colorspace="RGB", outcolorspace="RGB"))
+    rgb = layout.photometric == "RGB" if stream.is_rgb is None else stream.is_rgb
+    return np.asarray(decoder(data, colorspace="RGB" if rgb else "YCBCR", outcolorspace="RGB"))
+
+
+def _pydicom(dataset: Dataset, layout: Layout, index: int, rgb: bool) -> npt.NDArray[Any]:
+    """Decode one frame with whatever decoder pydicom finds installed."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    array, _ = get_decoder(UID(layout.syntax)).as_array(dataset, index=index, raw=not rgb)
+    return np.asarray(array)
+
+
+def _with_sign(values: npt.NDArray[Any], stream: Codestream, layout: Layout) -> npt.NDArray[Any]:
+    """Read the decoded bits with the sign that the header gives them.
+
+    Only JPEG 2000 knows signed samples; elsewhere, and where header and codestream differ, the sign bit is the highest
+    bit of the codestream's precision.
+    """
+    if values.dtype.kind not in "iu" or layout.signed == stream.signed:
+        return values
+    size = values.dtype.itemsize
+    left = 8 * size - min(stream.precision, 8 * size)
+    return (values.view(f"u{size}") << left).view(f"{'i' if layout.signed else 'u'}{size}") >> left
+
+
+def _run_length(data: bytes, layout: Layout, index: int, dataset: Dataset) -> npt.NDArray[Any]:
+    """Decode an RLE frame, whose samples come in planes."""
+    import imagecodecs
+
+    expected = native_bytes(layout, 1)
+    if len(data) * _RLE_LARGEST_RATIO < expected:
+        raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes of RLE", f"{expected:,} bytes decoded")
+    kind = f"<u{max(1, layout.bits_allocated // 8)}"
+    result = attempt(lambda: np.frombuffer(imagecodecs.dicomrle_decode(data, kind), np.uint8))
+    if isinstance(result, np.ndarray) and len(result) >= expected:
+        return _raw(result.tobytes(), replace(layout, planar=True))
+    second = attempt(_pydicom, dataset, layout, index, False)
+    if isinstance(second, np.ndarray) and second.shape == layout.shape:
+        return second
+    got = result if isinstance(result, str) else f"{len(result):,} bytes"
+    raise _failed(f"frame {index} cannot be decoded", got, f"{expected:,} bytes of RLE Lossless")
+
+
+def _raw(data: bytes, layout: Layout) -> npt.NDArray[Any]:
+    """Values of one frame whose native bytes, always little endian, were wrapped in a compression."""
+    return tidy(native_frame(data, layout, 0), layout, shift=layout.high_bit + 1 - layout.bits_stored)
+
+
+def _inflated(data: bytes, layout: Layout, index: int) -> bytes:
+    """Inflate a frame, at most to the size that the header promises."""
+    expected = native_bytes(layout, 1)
+    result = attempt(lambda: zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, expected))
+    if isinstance(result, str):
+        raise _failed(f"frame {index} cannot be inflated", result, f"{expected:,} bytes")
+    if len(result) < expected:
+        raise _failed(f"frame {index} is cut short", f"{len(result):,} bytes", f"{expected:,} bytes")
+    return result
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)
+
+
+def _failed(what: str, got: str, expected: str) -> ImageError:
+    fix = "The file is probably damaged or was not copied whole: fetch it again."
+    return ImageError(Reason.DECODE_FAILED, what, where="DICOM pixel data", got=got, expected=expected, fix=fix)

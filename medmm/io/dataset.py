@@ -1,0 +1,167 @@
+"""Opening a DICOM file: what the file cannot be is said here, before anybody looks at its elements."""
+
+from __future__ import annotations
+
+import io
+import logging
+import stat
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from medmm.errors import ImageError, Reason
+from medmm.io import elements
+from medmm.io.codecs import attempt
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_SYNTAX = 0x00020010
+_KNOWN = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080060, 0x00280010)
+"""A file without a preamble is DICOM if it has one of these: class, instance, study, series, modality, rows."""
+_PIXEL_GROUP = 0x7FE0
+_LARGEST_INFLATED = 1 << 32
+_LONG_READ = 1 << 16
+
+# pydicom quotes values of the header in warnings and log lines; they may be a patient's
+warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed file.
+
+    Attributes:
+        dataset: The elements that were asked for.
+        syntax: Transfer Syntax UID; where the file names none, the native one that it was found to be in.
+        big_endian: Byte order of native numbers.
+        has_pixels: Whether the parser met pixel data.
+    """
+
+    dataset: Dataset
+    syntax: str
+    big_endian: bool
+    has_pixels: bool
+
+
+class _Bounded(io.BufferedReader):
+    """A file that never hands a length beyond its end to the allocator, whatever an element says of itself."""
+
+    def __init__(self, raw: io.FileIO, length: int) -> None:
+        super().__init__(raw)
+        self.length = length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most ``size`` bytes."""
+        if size is not None and size > _LONG_READ:
+            size = min(size, max(0, self.length - self.tell()))
+        return super().read(size)
+
+
+def file_length(path: Path) -> int:
+    """Bytes of a regular file.
+
+    Raises:
+        ImageError: ``FILE_MISSING``, ``FILE_UNREADABLE``, ``FILE_EMPTY``, or ``NOT_AN_IMAGE`` for a folder or device.
+    """
+    try:
+        told = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise ImageError(Reason.FILE_MISSING, "there is no such file", where="image file") from None
+    except OSError as error:
+        raise unreadable(error) from None
+    if stat.S_ISDIR(told.st_mode):
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is a folder", where="image file", fix="Give one file of it.")
+    if not stat.S_ISREG(told.st_mode):
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is a device or a pipe", where="image file")
+    if told.st_size == 0:
+        raise ImageError(Reason.FILE_EMPTY, "the file is empty", where="image file", got="0 bytes")
+    return told.st_size
+
+
+def unreadable(error: OSError) -> ImageError:
+    """The error of a file that the system does not let us read."""
+    return ImageError(Reason.FILE_UNREADABLE, "the file cannot be read", where="image file", got=error.strerror)
+
+
+def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
+    """Parse a DICOM file, with or without a preamble.
+
+    Args:
+        path: The file.
+        tags: Elements to keep; the others are skipped.
+        with_pixels: Read on to the end; otherwise stop where the pixel data begin.
+
+    Raises:
+        ImageError: As :func:`file_length`; ``NOT_AN_IMAGE`` if the file is no DICOM file; ``HEADER_INVALID`` if it
+            cannot be parsed; ``TOO_LARGE`` if it inflates beyond all measure.
+    """
+    length = file_length(path)
+    try:
+        with _Bounded(io.FileIO(path), length) as file:
+            inflated = _inflated(file)
+            return _parsed(inflated or file, tags, with_pixels, DEFLATED if inflated else None)
+    except OSError as error:
+        raise unreadable(error) from None
+
+
+def _parsed(file: IO[bytes], tags: Sequence[int], with_pixels: bool, syntax: str | None) -> Source:
+    import pydicom
+
+    dataset = attempt(_read, file, list(tags), with_pixels)
+    if isinstance(dataset, str):
+        # only the kind of the error: its text may quote the header
+        raise ImageError(Reason.HEADER_INVALID, "the header cannot be parsed", where="DICOM file",
+                         got=dataset.split(":")[0], expected="elements as PS3.5 lays them out")  # fmt: skip
+    assert isinstance(dataset, pydicom.dataset.FileDataset)
+    if not any(tag in dataset for tag in _KNOWN):
+        raise ImageError(Reason.NOT_AN_IMAGE, "no element of a DICOM image was found", where="image file",
+                         expected="DICOM, NIfTI, PNG or JPEG")  # fmt: skip
+    implicit, little = dataset.original_encoding
+    found = syntax or elements.text(dataset.file_meta, _SYNTAX)
+    if not found:
+        found = "1.2.840.10008.1.2" if implicit else _EXPLICIT if little else "1.2.840.10008.1.2.2"
+    return Source(dataset, found, little is False, _met_pixels(file, dataset, with_pixels))
+
+
+def _read(file: IO[bytes], tags: list[int], with_pixels: bool) -> Dataset:
+    import pydicom
+
+    return pydicom.dcmread(file, force=True, specific_tags=tags, stop_before_pixels=not with_pixels)  # type: ignore[arg-type]
+
+
+def _met_pixels(file: IO[bytes], dataset: Dataset, with_pixels: bool) -> bool:
+    if with_pixels:
+        return any(tag in dataset for tag in (0x7FE00008, 0x7FE00009, 0x7FE00010))
+    group = file.read(2)  # the parser stopped in front of the element
+    return group in (_PIXEL_GROUP.to_bytes(2, "little"), _PIXEL_GROUP.to_bytes(2, "big"))
+
+
+def _inflated(file: IO[bytes]) -> io.BytesIO | None:
+    """The file as if it had never been deflated, or None if it is not (PS3.5 annex A.5).
+
+    pydicom would inflate without a limit.
+    """
+    head = file.read(4096)
+    file.seek(0)
+    name = DEFLATED.encode()
+    if head[128:132] != b"DICM" or name not in head or head[132:136] != b"\x02\x00\x00\x00":
+        return None
+    start = 144 + int.from_bytes(head[140:144], "little")
+    meta = head[:start].replace(name, _EXPLICIT.encode().ljust(len(name), b"\0"))
+    file.seek(start)
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = stream.decompress(file.read(), _LARGEST_INFLATED)
+    except zlib.error:
+        raise ImageError(Reason.DECODE_FAILED, "the deflated file cannot be inflated", where="DICOM file") from None
+    if stream.unconsumed_tail:
+        limit = f"at most {_LARGEST_INFLATED:,} bytes"
+        raise ImageError(Reason.TOO_LARGE, "the deflated file is too large", where="DICOM file", expected=limit)
+    return io.BytesIO(meta + data)

@@ -1,0 +1,226 @@
+"""DICOM images as people look at them: decoded, through the greyscale pipeline, at the size that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.errors import ImageError, Reason
+from medmm.io import codecs, elements, greyscale
+from medmm.io.dataset import Source, open_dataset
+from medmm.io.greyscale import Greyscale, Table, Window, greyscale_of
+from medmm.io.header import (
+    DESCRIBING,
+    IDENTIFYING,
+    MODALITY,
+    DicomHeader,
+    device_of,
+    laterality_of,
+    read_header,
+    spacing_of,
+    view_of,
+)
+from medmm.io.layout import GREY, LAYOUT_TAGS, NATIVE_SYNTAXES, Layout, layout_of
+from medmm.io.resize import check_request, resize_area, resized_spacing
+from medmm.types import Image
+
+__all__ = ["DicomHeader", "read_dicom", "read_header"]
+
+_PALETTE_TAGS = (*range(0x00281101, 0x00281105), *range(0x00281201, 0x00281205), 0x00281221, 0x00281222, 0x00281223)
+IMAGE_TAGS = (*IDENTIFYING, *DESCRIBING, *LAYOUT_TAGS, *greyscale.TAGS, *_PALETTE_TAGS)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in luminance (ITU-R BT.601, as in PS3.3 C.7.6.3.1.2)."""
+_Shown = tuple[npt.NDArray[np.float32], dict[str, Any], tuple[str, ...]]
+
+
+def read_dicom(path: str | Path, size: int | None = None, window: str | None = "auto") -> Image:
+    """Read the image of a DICOM file.
+
+    Args:
+        path: The file, with or without a preamble.
+        size: Stretch rows and columns to so many pixels, by area averaging; None keeps them. Grey values are averaged
+            before a window is applied, so that what the window cuts off does not bias the mean.
+        window: ``auto`` gives [0, 1]: the first VOI LUT or window of the header, else the range of the pixels that are
+            not padding; MONOCHROME1 is inverted. None gives the values after the modality LUT (HU for CT), with
+            neither window nor inversion.
+
+    Returns:
+        float32 ``[1, H, W]``, or ``[1, D, H, W]`` for several frames, in their order. Colour becomes luminance.
+
+    Raises:
+        UsageError: ``size`` or ``window`` is not one of the above.
+        ImageError: The file gives no image; its ``reason`` says why.
+    """
+    check_request(size, window)
+    source = open_dataset(Path(path), IMAGE_TAGS, with_pixels=True)
+    layout = layout_of(source.dataset, source.syntax, source.big_endian)
+    is_grey = layout.samples == 1 and layout.photometric in GREY
+    make = _grey if is_grey else _colour
+    array, shown, notes = make(source, layout, size, window == "auto")
+    spacing = resized_spacing(spacing_of(source, layout.frames), layout.rows, layout.columns, size)
+    header = {
+        "format": "dicom",
+        "modality": elements.text(source.dataset, MODALITY),
+        "view": view_of(source),
+        "laterality": laterality_of(source),
+        "device": device_of(source),
+        "photometric": layout.photometric,
+        "syntax": NATIVE_SYNTAXES.get(layout.syntax) or codecs.NAMES.get(layout.syntax, layout.syntax),
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "frames": layout.frames,
+        "bits_stored": layout.bits_stored,
+        **shown,
+    }
+    return Image(array[None], spacing_mm=spacing, header=header, notes=(*layout.notes, *notes))
+
+
+def _grey(source: Source, layout: Layout, size: int | None, auto: bool) -> _Shown:
+    """Planes of a greyscale image, what to say of them in the header, and notes."""
+    grey = greyscale_of(source.dataset, layout)
+    planes = _Planes(layout.frames)
+    low, high = np.inf, -np.inf
+    for index, frame in enumerate(codecs.decode(source.dataset, layout)):
+        slope, intercept = grey.rescale_of(index) if grey.table is None else (1.0, 0.0)
+        values = frame.values
+        if auto:
+            values, least, most = _without_padding(values, grey, slope)
+            ends = _ends(grey, least, most, slope, intercept)
+            low, high = min(low, ends[0]), max(high, ends[1])
+        if grey.table is not None:
+            values = grey.table.lookup(values)
+        planes.add(_rescaled(values, slope, intercept, size))
+    array = planes.array()
+    if not auto:
+        return array, {"window": None}, grey.notes
+    shown = _windowed(array, grey.voi, low, high)
+    if grey.inverted and not (grey.voi is None and low >= high):  # a constant image stays black
+        np.subtract(1, shown, out=shown)
+    told = {"window": _told(grey.voi, low, high), "inverted": grey.inverted}
+    return shown, told, grey.notes
+
+
+def _rescaled(values: npt.NDArray[Any], slope: float, intercept: float, size: int | None) -> npt.NDArray[np.float32]:
+    """Resize, then apply the rescale: both are linear, and the smaller image is cheaper."""
+    if size is None and values.dtype.itemsize > 2 and values.dtype.kind in "iu" and (slope, intercept) != (1, 0):
+        return (values * slope + intercept).astype(np.float32)  # in float64: float32 holds 24 bits only
+    plane = resize_area(values, size)
+    if slope != 1:
+        plane *= np.float32(slope)
+    if intercept != 0:
+        plane += np.float32(intercept)
+    return plane
+
+
+def _without_padding(values: npt.NDArray[Any], grey: Greyscale, slope: float) -> tuple[npt.NDArray[Any], float, float]:
+    """Values with padding painted black, and the least and largest of the others (inf and -inf if there is none)."""
+    absent = None
+    if values.dtype.kind == "f":
+        absent = ~np.isfinite(values)
+    elif grey.padding is not None:
+        absent = (values >= grey.padding[0]) & (values <= grey.padding[1])
+    if absent is None or not absent.any():
+        return values, float(values.min()), float(values.max())
+    valid = values[~absent]
+    if not valid.size:
+        return np.zeros_like(values), np.inf, -np.inf
+    least, most = valid.min(), valid.max()
+    black = least if (slope > 0) != grey.inverted else most
+    return np.where(absent, black, values), float(least), float(most)
+
+
+def _ends(grey: Greyscale, least: float, most: float, slope: float, intercept: float) -> tuple[float, float]:
+    """Range after the modality LUT of stored values from ``least`` to ``most``."""
+    if least > most:
+        return np.inf, -np.inf
+    if grey.table is not None:
+        reached = grey.table.lookup(np.arange(int(least), int(most) + 1))
+        return float(reached.min()), float(reached.max())
+    ends = (least * slope + intercept, most * slope + intercept)
+    return min(ends), max(ends)
+
+
+def _windowed(
+    array: npt.NDArray[np.float32], voi: Window | Table | None, low: float, high: float
+) -> npt.NDArray[np.float32]:
+    """Grey in [0, 1]; without a window the range from ``low`` to ``high``, black where that is a single value."""
+    if isinstance(voi, Window):
+        return voi.apply(array)
+    if isinstance(voi, Table):
+        return voi.display(array)
+    if low >= high:
+        return np.zeros_like(array)
+    array -= np.float32(low)
+    array *= np.float32(1 / (high - low))
+    return np.clip(array, 0, 1, out=array)
+
+
+def _told(voi: Window | Table | None, low: float, high: float) -> dict[str, Any]:
+    if isinstance(voi, Window):
+        return {"function": voi.function, "center": voi.center, "width": voi.width}
+    if isinstance(voi, Table):
+        return {"function": "LUT"}
+    return {"function": "RANGE", "low": low if low <= high else None, "high": high if low <= high else None}
+
+
+def _colour(source: Source, layout: Layout, size: int | None, auto: bool) -> _Shown:
+    """Luminance of a colour image, from 0 to the largest value that its bits can hold."""
+    planes = _Planes(layout.frames)
+    bits = layout.bits_stored
+    for frame in codecs.decode(source.dataset, layout):
+        values, is_rgb = frame.values, frame.is_rgb
+        if layout.photometric == "PALETTE COLOR":
+            values, bits = _through_palette(source, values)
+            is_rgb = True
+        if values.ndim == 3:
+            values = values @ LUMA if is_rgb else values[..., 0]
+        planes.add(resize_area(values, size))
+    array = planes.array()
+    notes = (f"The image is in colour ({layout.photometric}); its luminance was taken.",)
+    if not auto:
+        return array, {"window": None}, notes
+    most = float((1 << bits) - 1)
+    array *= np.float32(1 / most)
+    told = {"window": {"function": "RANGE", "low": 0.0, "high": most}, "inverted": False}
+    return np.clip(array, 0, 1, out=array), told, notes
+
+
+def _through_palette(source: Source, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
+    """RGB of palette indices, and its bits (PS3.3 C.7.6.3.1.5 and .6)."""
+    from pydicom.pixels import apply_color_lut
+
+    result = codecs.attempt(apply_color_lut, values, source.dataset)
+    if isinstance(result, str):
+        what = "the palette cannot be read"
+        raise ImageError(
+            Reason.HEADER_INVALID, what, where="DICOM palette colour lookup table", got=result.split(":")[0]
+        )
+    return result, 8 * result.dtype.itemsize
+
+
+class _Planes:
+    """Planes of an image as they come, without a second copy of a volume."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self.count = 0
+        self.stack: npt.NDArray[np.float32] | None = None
+
+    def add(self, plane: npt.NDArray[np.float32]) -> None:
+        """Take the next plane, ``[H, W]``."""
+        if self.frames == 1:
+            self.stack = plane
+        else:
+            if self.stack is None:
+                self.stack = np.empty((self.frames, *plane.shape), np.float32)
+            self.stack[self.count] = plane
+        self.count += 1
+
+    def array(self) -> npt.NDArray[np.float32]:
+        """``[H, W]`` for one frame, else ``[D, H, W]``."""
+        assert self.stack is not None
+        assert self.count == self.frames
+        return self.stack

@@ -1,0 +1,128 @@
+"""Values of DICOM elements as the file holds them.
+
+pydicom's own conversion is slower, stops at values that break a rule of no importance here, and quotes them in
+warnings, which would carry patient data into logs. These functions read the bytes and say nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from medmm.errors import ImageError, Reason
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_TEXT = {"IS", "DS", "LO", "SH", "ST", "LT", "UT", "CS", "AS", "DA", "TM", "DT", "UI", "PN", "AE", "UC", "UR"}
+
+
+def raw_bytes(dataset: Dataset, tag: int) -> bytes | None:
+    """The element's value as bytes; None where it is missing, empty or a sequence."""
+    element = dataset.get_item(tag)
+    value = None if element is None else element.value
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) and len(value) else None
+
+
+def texts(dataset: Dataset, tag: int) -> list[str]:
+    """The parts of a text element, without padding; an empty list where there is none."""
+    element = dataset.get_item(tag)
+    value: Any = None if element is None else element.value
+    if value is None:
+        return []
+    if isinstance(value, bytes):
+        parts = _decoded(value).split("\\")
+    elif isinstance(value, list | tuple) or type(value).__name__ == "MultiValue":
+        parts = [str(part) for part in value]
+    else:
+        parts = [str(value)]
+    return [part.strip(" \0\t\r\n") for part in parts]
+
+
+def text(dataset: Dataset, tag: int) -> str | None:
+    """The first part of a text element; None where it is missing or empty."""
+    parts = texts(dataset, tag)
+    return parts[0] or None if parts else None
+
+
+def numbers(dataset: Dataset, tag: int, binary: str = "US") -> list[float]:
+    """The values of a numeric element, whether it is stored as text or as binary numbers.
+
+    Args:
+        dataset: Where the element lies.
+        tag: Its tag.
+        binary: Value representation to assume where the file names none (implicit VR).
+
+    Raises:
+        ImageError: ``HEADER_INVALID``: the value is no number.
+    """
+    element = dataset.get_item(tag)
+    value: Any = None if element is None else element.value
+    if value is None or (isinstance(value, bytes | str) and not value):
+        return []
+    if isinstance(value, int | float):
+        return [float(value)]
+    vr = element.VR if element is not None and element.VR in (_BINARY.keys() | _TEXT) else binary
+    if isinstance(value, bytes) and vr in _BINARY:
+        return _unpacked(value, _BINARY[vr], getattr(element, "is_little_endian", True), tag)
+    return _parsed(texts(dataset, tag), tag)
+
+
+def number(dataset: Dataset, tag: int, binary: str = "US") -> float | None:
+    """The first value of a numeric element, None where it is missing or empty; raises as :func:`numbers`."""
+    values = numbers(dataset, tag, binary)
+    return values[0] if values else None
+
+
+def integer(dataset: Dataset, tag: int, binary: str = "US") -> int | None:
+    """The first value of a numeric element as a whole number, None where it is missing or empty.
+
+    Raises:
+        ImageError: ``HEADER_INVALID``: the value is no whole number.
+    """
+    value = number(dataset, tag, binary)
+    if value is None:
+        return None
+    if not value.is_integer():
+        raise invalid(tag, "a whole number")
+    return int(value)
+
+
+def items(dataset: Dataset, tag: int) -> list[Dataset]:
+    """The items of a sequence; an empty list where it is missing or cannot be read."""
+    if tag not in dataset:
+        return []
+    try:
+        value = dataset[tag].value
+    except Exception:  # a damaged sequence is as good as none; what depends on it says so
+        return []
+    return list(value) if type(value).__name__ == "Sequence" else []
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _unpacked(value: bytes, code: str, is_little_endian: bool, tag: int) -> list[float]:
+    size = struct.calcsize("=" + code)
+    count = len(value) // size
+    if not count:
+        raise invalid(tag, f"{size} bytes")
+    return [float(part) for part in struct.unpack_from(f"{'<' if is_little_endian else '>'}{count}{code}", value)]
+
+
+def _parsed(parts: list[str], tag: int) -> list[float]:
+    try:
+        return [float(part) for part in parts if part]
+    except ValueError:
+        raise invalid(tag, "a number") from None
+
+
+def invalid(tag: int, expected: str) -> ImageError:
+    """The error of an element whose value is not ``expected``; the value itself is not said."""
+    where = f"DICOM element ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return ImageError(Reason.HEADER_INVALID, "its value cannot be read", where=where, expected=expected)

@@ -1,0 +1,247 @@
+"""NIfTI-1 and -2 volumes. The header is nibabel's; the samples are read here, after their size is known to be true."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.errors import ImageError, Reason
+from medmm.io.codecs import attempt
+from medmm.io.dataset import file_length, unreadable
+from medmm.io.dicom import LUMA
+from medmm.io.layout import check_size
+from medmm.io.resize import check_request, resize_area
+from medmm.types import Image
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+GZIP = b"\x1f\x8b"
+HEADER_BYTES = 544
+"""What the longer of the two headers, NIfTI-2's, takes with its extension flag."""
+_GZIP_LARGEST_RATIO = 1032
+"""What deflate makes of a run of equal bytes."""
+_MAGIC = {b"n+1\0": 344, b"ni1\0": 344, b"n+2\0": 4, b"ni2\0": 4}
+_CHUNK = 1 << 24
+_FLAT = 1e-12
+"""Determinant, in cubic millimetres, below which an affine has no inverse."""
+_WHERE = "NIfTI header"
+
+
+def is_nifti(head: bytes) -> bool:
+    """Whether a file that begins so (gunzipped) is NIfTI."""
+    return any(head[offset : offset + 4] == magic for magic, offset in _MAGIC.items())
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, gunzipped where it is gzip; empty where that fails."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+            if head[:2] != GZIP:
+                return head
+            file.seek(0)
+            with gzip.open(file) as stream:
+                return stream.read(HEADER_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return b""
+    except OSError as error:
+        raise unreadable(error) from None
+
+
+def read_nifti(path: str | Path, size: int | None = None, window: str | None = "auto") -> Image:
+    """Read a NIfTI volume in canonical orientation.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``; what the file is called does not matter.
+        size: Stretch every slice, rows and columns, to so many pixels by area averaging; the affine follows.
+        window: ``auto`` gives [0, 1]: the header's ``cal_min`` to ``cal_max`` where they are set, else the range of the
+            finite values. None gives the values after slope and intercept.
+
+    Returns:
+        float32 ``[C, D, H, W]``; D grows to the patient's head, H to the front, W to the right (RAS). C is the fourth
+        axis of the file. ``affine`` maps (d, h, w, 1) to RAS millimetres: the sform where its code is above 0, else the
+        qform. Complex samples are refused, RGB becomes luminance.
+
+    Raises:
+        UsageError: ``size`` or ``window`` is not one of the above.
+        ImageError: ``FILE_MISSING``, ``FILE_EMPTY``, ``FILE_UNREADABLE``; ``NOT_AN_IMAGE`` for another format or one
+            half of a pair of files; ``HEADER_INVALID``; ``SYNTAX_UNSUPPORTED`` for complex samples; ``TOO_LARGE``;
+            ``DECODE_FAILED`` where the file is shorter than its header says.
+    """
+    check_request(size, window)
+    path = Path(path)
+    length = file_length(path)
+    head = start_of(path)
+    if not is_nifti(head):
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is no NIfTI file", where="image file")
+    header = _header(head)
+    notes: list[str] = []
+    samples = _samples(path, length, header)
+    array, affine = _canonical(samples, _affine(header, notes))
+    low, high = _finite_range(array, notes)
+    rows, columns = array.shape[-2:]
+    if size is not None:
+        array = np.stack([np.stack([resize_area(plane, size) for plane in volume]) for volume in array])
+        affine = affine @ _stretch(rows / size, columns / size)
+    told: dict[str, Any] = {"window": None}
+    if window == "auto":
+        low, high = _display_range(header) or (low, high)
+        told = {"window": {"function": "RANGE", "low": low, "high": high}, "inverted": False}
+        array = _windowed(array, low, high)
+    spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
+    about = {"format": "nifti", "rows": rows, "columns": columns, "frames": array.shape[1], **told}
+    return Image(np.ascontiguousarray(array), affine=affine, spacing_mm=spacing, header=about, notes=tuple(notes))
+
+
+def _header(head: bytes) -> Nifti1Header:
+    """Parse the header; nothing of the file is trusted beyond it."""
+    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
+        fix = "Make one file of it: nibabel.save(nibabel.load('x.hdr'), 'x.nii.gz')."
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is one half of a .hdr/.img pair", where="NIfTI file", fix=fix)
+    from nibabel import imageglobals, nifti1, nifti2
+
+    imageglobals.logger.disabled = True  # it warns of what is put right here in any case
+    kind, length = (nifti2.Nifti2Header, 540) if head[4:8] == b"n+2\0" else (nifti1.Nifti1Header, 348)
+    header = attempt(lambda: kind(binaryblock=head[:length], check=True))
+    shape = () if isinstance(header, str) else attempt(lambda: tuple(int(side) for side in header.get_data_shape()))
+    if isinstance(header, str) or isinstance(shape, str):
+        raise ImageError(Reason.HEADER_INVALID, "the header cannot be read", where=_WHERE)
+    if not 2 <= len(shape) <= 5 or min(shape) < 1:
+        got = " x ".join(map(str, shape)) or "no axes"
+        raise ImageError(Reason.HEADER_INVALID, "no volume has these axes", where=_WHERE, got=got, expected="2 to 5")
+    return header
+
+
+def _samples(path: Path, length: int, header: Nifti1Header) -> npt.NDArray[np.float32]:
+    """Read and scale the samples.
+
+    Returns:
+        float32 ``[C, K, J, I]``: the file's axes i, j and k from the last to the second, all others in C.
+    """
+    shape = tuple(int(side) for side in header.get_data_shape())
+    count = math.prod(shape)
+    check_size(count, _WHERE)
+    kind = attempt(header.get_data_dtype)
+    if isinstance(kind, str) or not (kind.kind in "iuf" or kind.names):
+        got = None if isinstance(kind, str) else str(kind)
+        raise ImageError(Reason.SYNTAX_UNSUPPORTED, "samples of this type are not read", where=_WHERE, got=got,
+                         expected="integers, floating-point numbers or RGB")  # fmt: skip
+    data = np.frombuffer(_bytes(path, length, int(header.get_data_offset()), count * kind.itemsize), kind)
+    if kind.names:
+        data = np.stack([data[name] for name in "RGB"], axis=-1) @ LUMA
+    scaling = attempt(header.get_slope_inter)
+    if isinstance(scaling, str):
+        raise ImageError(Reason.HEADER_INVALID, "slope and intercept cannot be read", where=_WHERE)
+    slope, intercept = (1.0 if scaling[0] is None else scaling[0]), scaling[1] or 0.0
+    spatial = (*shape[:3], 1)[:3]
+    planes = data.reshape(-1, spatial[1], spatial[0])
+    scaled = np.empty(planes.shape, np.float32)
+    for plane, target in zip(planes, scaled, strict=True):  # plane by plane: no second copy in float64
+        target[...] = plane if (slope, intercept) == (1, 0) else plane * slope + intercept
+    return scaled.reshape(-1, spatial[2], spatial[1], spatial[0])
+
+
+def _bytes(path: Path, length: int, offset: int, expected: int) -> bytearray | npt.NDArray[np.uint8]:
+    """So many bytes from ``offset`` on, gunzipped; what cannot be there is refused before it is allocated."""
+    try:
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == GZIP
+            file.seek(0)
+            available = length * (_GZIP_LARGEST_RATIO if is_gzip else 1)
+            if offset < 0 or offset + expected > available:
+                raise _cut(f"{length:,} bytes{' of gzip' if is_gzip else ''}", offset + expected)
+            buffer = np.empty(expected, np.uint8)
+            stream: IO[bytes] = gzip.open(file) if is_gzip else file  # type: ignore[assignment]
+            stream.seek(offset)
+            filled = _fill(stream, buffer.data)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise _cut("broken gzip", offset + expected) from None
+    except OSError as error:
+        raise unreadable(error) from None
+    if filled < expected:
+        raise _cut(f"{offset + filled:,} bytes", offset + expected)
+    return buffer
+
+
+def _fill(stream: IO[bytes], buffer: memoryview) -> int:
+    """Read until the buffer is full or the stream ends; how much was read."""
+    filled = 0
+    while filled < len(buffer):
+        count = stream.readinto(buffer[filled : filled + _CHUNK])  # type: ignore[attr-defined]
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _cut(got: str, expected: int) -> ImageError:
+    fix = "The file is probably damaged or was not copied whole: fetch it again."
+    return ImageError(Reason.DECODE_FAILED, "the file is shorter than its header says", where="NIfTI file", got=got,
+                      expected=f"{expected:,} bytes", fix=fix)  # fmt: skip
+
+
+def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
+    """(i, j, k, 1) to RAS millimetres: sform, else qform, else the voxel size alone; the first that can be inverted."""
+    choices = (
+        ("sform", lambda: header.get_sform() if int(header["sform_code"]) > 0 else None),
+        ("qform", lambda: header.get_qform() if int(header["qform_code"]) > 0 else None),
+        ("voxel size", header.get_base_affine),
+    )
+    for name, read in choices:
+        affine = attempt(read)
+        if isinstance(affine, np.ndarray) and np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > _FLAT:
+            if name == "voxel size":
+                notes.append("The header does not say how the volume lies in space; its own axes were taken.")
+            return affine.astype(np.float64)
+        if affine is not None:
+            notes.append(f"The {name} cannot be used.")
+    raise ImageError(Reason.HEADER_INVALID, "no usable affine", where=_WHERE, expected="a sform, qform or voxel size")
+
+
+def _canonical(
+    samples: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Turn ``[C, K, J, I]`` so that D, H, W grow to the head, the front, the right; with the affine of (d, h, w)."""
+    from nibabel import orientations
+
+    turn = orientations.io_orientation(affine)
+    turned = orientations.apply_orientation(samples.T, turn).T
+    moved = affine @ orientations.inv_ornt_aff(turn, samples.T.shape[:3])
+    return turned, moved[:, [2, 1, 0, 3]]
+
+
+def _finite_range(array: npt.NDArray[np.float32], notes: list[str]) -> tuple[float, float]:
+    """Least and largest finite value; both 0 where there is none."""
+    low, high = float(array.min()), float(array.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    notes.append("Some values are not finite.")
+    finite = array[np.isfinite(array)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _display_range(header: Nifti1Header) -> tuple[float, float] | None:
+    low, high = float(header["cal_min"]), float(header["cal_max"])
+    return (low, high) if np.isfinite(low) and np.isfinite(high) and low < high else None
+
+
+def _windowed(array: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:
+    """Grey in [0, 1]; NaN is black, and so is everything where the range is a single value."""
+    if low >= high:
+        return np.zeros_like(array)
+    shown = np.clip((array - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    return np.nan_to_num(shown, copy=False, nan=0.0)
+
+
+def _stretch(rows: float, columns: float) -> npt.NDArray[np.float64]:
+    """From indices of a resized plane to those of its source: the outer edges stay, centres lie half a pixel inside."""
+    return np.array(
+        [[1, 0, 0, 0], [0, rows, 0, (rows - 1) / 2], [0, 0, columns, (columns - 1) / 2], [0, 0, 0, 1]], np.float64
+    )
