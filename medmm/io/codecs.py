@@ -51,7 +51,7 @@ _DECODERS: dict[str, tuple[str, ...]] = {
     "jpeg_lossless": ("jpeg8", "ljpeg", "jpegsof3"),
     "jpeg_ls": ("jpegls",),
     "jpeg_2000": ("jpeg2k",),
-    "htj2k": ("htj2k", "jpeg2k"),
+    "htj2k": ("jpeg2k",),  # OpenJPH wraps where a lossy wavelet overshoots, OpenJPEG clips
 }
 _RLE_LARGEST_RATIO = 64
 """Two bytes of RLE stand for at most 128 (PS3.5 annex G.3)."""

@@ -10,21 +10,22 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 from medmm.errors import ImageError, Reason
 from medmm.io import elements
 from medmm.io.codecs import attempt
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from pydicom.dataset import FileDataset
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _SYNTAX = 0x00020010
 _KNOWN = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080060, 0x00280010)
 """A file without a preamble is DICOM if it has one of these: class, instance, study, series, modality, rows."""
-_PIXEL_GROUP = 0x7FE0
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_UNDEFINED = 0xFFFFFFFF
 _LARGEST_INFLATED = 1 << 32
 _LONG_READ = 1 << 16
 
@@ -44,7 +45,7 @@ class Source:
         has_pixels: Whether the parser met pixel data.
     """
 
-    dataset: Dataset
+    dataset: FileDataset
     syntax: str
     big_endian: bool
     has_pixels: bool
@@ -96,15 +97,15 @@ def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
     Args:
         path: The file.
         tags: Elements to keep; the others are skipped.
-        with_pixels: Read on to the end; otherwise stop where the pixel data begin.
+        with_pixels: Read the pixel data too; otherwise stop where they begin.
 
     Raises:
         ImageError: As :func:`file_length`; ``NOT_AN_IMAGE`` if the file is no DICOM file; ``HEADER_INVALID`` if it
-            cannot be parsed; ``TOO_LARGE`` if it inflates beyond all measure.
+            cannot be parsed or says nothing of itself; ``TOO_LARGE`` if it inflates beyond all measure.
     """
     length = file_length(path)
     try:
-        with _Bounded(io.FileIO(path), length) as file:
+        with _Bounded(io.FileIO(str(path)), length) as file:
             inflated = _inflated(file)
             return _parsed(inflated or file, tags, with_pixels, DEFLATED if inflated else None)
     except OSError as error:
@@ -112,35 +113,57 @@ def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
 
 
 def _parsed(file: IO[bytes], tags: Sequence[int], with_pixels: bool, syntax: str | None) -> Source:
-    import pydicom
-
-    dataset = attempt(_read, file, list(tags), with_pixels)
-    if isinstance(dataset, str):
-        # only the kind of the error: its text may quote the header
-        raise ImageError(Reason.HEADER_INVALID, "the header cannot be parsed", where="DICOM file",
-                         got=dataset.split(":")[0], expected="elements as PS3.5 lays them out")  # fmt: skip
-    assert isinstance(dataset, pydicom.dataset.FileDataset)
+    dataset: FileDataset | str = attempt(_read, file, list(tags))
+    if isinstance(dataset, str):  # only the kind of the error: its text may quote the header
+        raise _unparsed(dataset.split(":")[0])
     if not any(tag in dataset for tag in _KNOWN):
-        raise ImageError(Reason.NOT_AN_IMAGE, "no element of a DICOM image was found", where="image file",
-                         expected="DICOM, NIfTI, PNG or JPEG")  # fmt: skip
+        if dataset.preamble is not None:
+            raise _unparsed("nothing that says what the file is")
+        raise ImageError(Reason.NOT_AN_IMAGE, "no DICOM file", where="image file", expected="DICOM, NIfTI, PNG or JPEG")
     implicit, little = dataset.original_encoding
     found = syntax or elements.text(dataset.file_meta, _SYNTAX)
     if not found:
         found = "1.2.840.10008.1.2" if implicit else _EXPLICIT if little else "1.2.840.10008.1.2.2"
-    return Source(dataset, found, little is False, _met_pixels(file, dataset, with_pixels))
+    has_pixels = _take_pixels(file, dataset, bool(implicit), little is not False, with_pixels)
+    return Source(dataset, found, little is False, has_pixels)
 
 
-def _read(file: IO[bytes], tags: list[int], with_pixels: bool) -> Dataset:
+def _unparsed(got: str) -> ImageError:
+    expected = "elements as PS3.5 lays them out"
+    return ImageError(
+        Reason.HEADER_INVALID, "the header cannot be parsed", where="DICOM file", got=got, expected=expected
+    )
+
+
+def _read(file: IO[bytes], tags: list[int]) -> FileDataset:
     import pydicom
 
-    return pydicom.dcmread(file, force=True, specific_tags=tags, stop_before_pixels=not with_pixels)  # type: ignore[arg-type]
+    return pydicom.dcmread(file, force=True, specific_tags=tags, stop_before_pixels=True)  # type: ignore[arg-type]
 
 
-def _met_pixels(file: IO[bytes], dataset: Dataset, with_pixels: bool) -> bool:
-    if with_pixels:
-        return any(tag in dataset for tag in (0x7FE00008, 0x7FE00009, 0x7FE00010))
-    group = file.read(2)  # the parser stopped in front of the element
-    return group in (_PIXEL_GROUP.to_bytes(2, "little"), _PIXEL_GROUP.to_bytes(2, "big"))
+def _take_pixels(file: IO[bytes], dataset: FileDataset, implicit: bool, little: bool, with_value: bool) -> bool:
+    """Read the element in front of which the parser stopped, if it is pixel data; say whether it is.
+
+    pydicom would lose all of the header where the last delimiter of compressed frames is missing.
+    """
+    order: Literal["little", "big"] = "little" if little else "big"
+    head = file.read(12)
+    group, number = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    tag = group << 16 | number
+    if tag not in _PIXELS:
+        return False
+    if not with_value:
+        return True
+    if implicit:
+        file.seek(-4, io.SEEK_CUR)
+    length = int.from_bytes(head[4:8] if implicit else head[8:12], order)
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    value = file.read(-1 if length == _UNDEFINED else length)
+    vr = None if implicit else head[4:6].decode("latin-1")
+    dataset[Tag(tag)] = RawDataElement(Tag(tag), vr, length, value, 0, implicit, little)  # type: ignore[assignment]
+    return True
 
 
 def _inflated(file: IO[bytes]) -> io.BytesIO | None:

@@ -160,9 +160,12 @@ def _voi(dataset: Dataset, layout: Layout, notes: list[str]) -> Window | Table |
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         notes.append("The VOI LUT function is unknown; LINEAR was taken.")
         function = "LINEAR"
-    if not (np.isfinite(centers[0]) and np.isfinite(widths[0])) or widths[0] < (1 if function == "LINEAR" else 1e-6):
-        notes.append("The window's width cannot be; the full range was taken.")
+    if not (np.isfinite(centers[0]) and 0 < widths[0] < np.inf):
+        notes.append("The window cannot be; the full range was taken.")
         return None
+    if function == "LINEAR" and (layout.is_float or widths[0] < 1):
+        notes.append("LINEAR counts whole grey values, and these are not; LINEAR_EXACT was taken.")
+        function = "LINEAR_EXACT"
     if len(macros) > 1 and len({tuple(elements.numbers(item, CENTER, "DS")) for item in macros}) > 1:
         notes.append("Frames have windows of their own; the first frame's was taken for all.")
     return Window(centers[0], widths[0], function)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from medmm.errors import ImageError
 from medmm.io import elements
 from medmm.io.dataset import Source, open_dataset
-from medmm.io.greyscale import SHARED_GROUPS
+from medmm.io.greyscale import FRAME_GROUPS, SHARED_GROUPS
 from medmm.types import Laterality
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DESCRIBING = (MODALITY, MANUFACTURER, MODEL, VIEW, VIEW_CODE, IMAGE_LATERALITY, 
 IDENTIFYING = (SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID)
 HEADER_TAGS = (
     *(*IDENTIFYING, *DESCRIBING, STUDY_DATE, ACCESSION, PATIENT_ID, BIRTH_DATE, SEX, AGE),
-    *(ROWS, COLUMNS, FRAMES, PHOTOMETRIC, SHARED_GROUPS),
+    *(ROWS, COLUMNS, FRAMES, PHOTOMETRIC, SHARED_GROUPS, FRAME_GROUPS),
 )
 _SIDES = {"L": Laterality.LEFT, "R": Laterality.RIGHT, "B": Laterality.BILATERAL}
 _VIEWS = (("postero", "PA"), ("antero-post", "AP"), ("anteropost", "AP"), ("lateral", "LATERAL"))
@@ -144,8 +144,8 @@ def spacing_of(source: Source, frames: int) -> tuple[float, ...] | None:
 
     Pixel Spacing may be calibrated and goes before the spacing at the detector or the scanned film (PS3.3 10.7.1.3).
     """
-    shared = elements.items(source.dataset, SHARED_GROUPS)
-    measures = elements.items(shared[0], PIXEL_MEASURES) if shared else []
+    groups = elements.items(source.dataset, SHARED_GROUPS)[:1] + elements.items(source.dataset, FRAME_GROUPS)[:1]
+    measures = [item for group in groups for item in elements.items(group, PIXEL_MEASURES)]
     holder = measures[0] if measures else source.dataset
     plane = next((found for tag in (PIXEL_SPACING, IMAGER_SPACING, SCANNED_SPACING)
                   if (found := _lengths(holder, tag, 2))), None)  # fmt: skip

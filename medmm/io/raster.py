@@ -131,7 +131,7 @@ def _luminance(values: npt.NDArray[Any], notes: list[str]) -> npt.NDArray[Any]:
     channels = values.shape[-1]
     if channels >= 3:
         notes.append("The picture is in colour; its luminance was taken.")
-    grey = values[..., :3] @ LUMA if channels >= 3 else values[..., 0].astype(np.float32)
+    grey: npt.NDArray[Any] = values[..., :3] @ LUMA if channels >= 3 else values[..., 0].astype(np.float32)
     if channels in (2, 4):
         opacity = values[..., -1].astype(np.float32) / np.iinfo(values.dtype).max
         if opacity.min() < 1:
