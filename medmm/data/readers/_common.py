@@ -22,7 +22,6 @@ _KEY_BYTES = 16
 _OLDEST_BAND = 90  # ages above 89 may identify a person: 45 CFR 164.514(b)(2)(i)(C)
 _AGE = re.compile(r"^\s*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*$", re.IGNORECASE)
 _YEARS_OF = {"Y": 1.0, "": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-_DATE = re.compile(r"^\s*(\d{4})[-./]?(\d{2})[-./]?(\d{2})(?!\d)")
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
 _SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -94,17 +93,6 @@ def cell(value: object) -> str:
         value = int(value)
     text = "" if value is None else str(value).strip()
     return "" if text.lower() in _NO_VALUE else text
-
-
-def parse_date(text: object) -> date | None:
-    """Day of ``YYYYMMDD`` (DICOM DA or DT), ``YYYY-MM-DD`` or an ISO time stamp; None for anything else."""
-    if isinstance(text, date):
-        return date(text.year, text.month, text.day)
-    match = _DATE.match(str(text)) if text is not None else None
-    try:
-        return date(int(match[1]), int(match[2]), int(match[3])) if match else None
-    except ValueError:
-        return None
 
 
 def timelines(studies: Iterable[tuple[str, str, date | None]]) -> dict[str, tuple[int | None, tuple[str, ...]]]:

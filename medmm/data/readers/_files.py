@@ -101,7 +101,7 @@ class Presence:
             self._refuse()
 
     def _refuse(self) -> None:
-        got, fix = f"{self._missing} names, none of which is a file there", f"Set {self._key} to their folder."
+        got, fix = f"{self._missing} named, none there", f"Set {self._key} to their folder."
         raise DataError("no file is where the source says", where=self._key, got=got, fix=fix)
 
 

@@ -1,9 +1,10 @@
 """A folder of DICOM studies, each with its report beside it or in a table.
 
 Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
-taken it away, by SeriesInstanceUID; and a file with neither is a study of its own. A report is a ``.txt`` or ``.xml``
-file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``, joined by accession number. The table
-is the more explicit of the two and wins: a file beside is then one report too many.
+taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection. A
+report is a ``.txt`` or ``.xml`` file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``,
+joined by accession number. The table is the more explicit of the two and wins: a file beside is then one report too
+many.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _OTHER_KINDS = frozenset(
     ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
 )
 _NO_IMAGE = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})  # objects about images
+_SLICED = frozenset({"CT", "MR", "PT"})
 _NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
 
 
@@ -138,7 +140,8 @@ class _Scan:
         except StudyError as error:
             yield _unreadable(path, error)
             return
-        study_id = header.study_uid or header.series_uid or str(path.relative_to(self.root))
+        place = (path.parent if header.modality in _SLICED else path).relative_to(self.root)
+        study_id = header.study_uid or header.series_uid or str(place)
         if not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
             yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({header.modality})", path)
         else:
