@@ -139,17 +139,17 @@ def _card(study: Study) -> str:
 
 def _figure(image: ImageRef) -> str:
     caption = escape(" · ".join(filter(None, (image.modality, image.view or "view unknown"))))
-    shape = f' style="aspect-ratio:{image.columns}/{image.rows}"' if image.rows and image.columns else ""
     try:
-        source = base64.b64encode(_thumbnail(image)).decode()
-        picture = f'<img alt="{caption}"{shape} src="data:image/png;base64,{source}">'
+        png, aspect = _thumbnail(image)
+        shape = f"aspect-ratio:{aspect:.4f}"
+        picture = f'<img alt="{caption}" style="{shape}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
     except StudyError as error:
         picture = f'<p class="none">cannot be shown: {escape(str(error.reason))}</p>'
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
-def _thumbnail(image: ImageRef) -> bytes:
-    """PNG of an image, or of a volume's middle slice.
+def _thumbnail(image: ImageRef) -> tuple[bytes, float]:
+    """PNG of an image, or of a volume's middle slice, and the width of the original in terms of its height.
 
     Raises:
         StudyError: The image cannot be read.
@@ -158,12 +158,11 @@ def _thumbnail(image: ImageRef) -> bytes:
 
     from medmm.io.image import read_image
 
-    array = read_image(image.path, size=_THUMBNAIL).array
-    if array.ndim == 4:  # C,D,H,W
-        array = array[:, array.shape[1] // 2]
-    pixels = np.clip(array * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    encoded = cv2.imencode(".png", pixels[:, :, ::-1] if pixels.shape[2] == 3 else pixels[:, :, 0])[1]
-    return encoded.tobytes()
+    read = read_image(image.path, size=_THUMBNAIL)
+    plane = read.array[0, read.array.shape[1] // 2] if read.array.ndim == 4 else read.array[0]
+    pixels = np.clip(plane * 255 + 0.5, 0, 255).astype(np.uint8)
+    rows, columns = read.header.get("rows"), read.header.get("columns")
+    return cv2.imencode(".png", pixels)[1].tobytes(), columns / rows if rows and columns else 1.0
 
 
 def _report(report: Report) -> str:
