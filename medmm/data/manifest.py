@@ -18,7 +18,7 @@ from medmm.data import pairing
 from medmm.data import splits as sharing
 from medmm.data.records import studies_of
 from medmm.data.spool import Census, spool_beside
-from medmm.errors import DataError, Reason
+from medmm.errors import DataError, MedmmError, Reason
 from medmm.io.atomic import replacing
 from medmm.types import Rejection, Study
 
@@ -27,6 +27,7 @@ _METADATA = b"medmm.manifest"
 _PRIVATE = 0o600
 _BATCH_ROWS = 512
 _PROGRESS_EVERY = 25
+_FILTERING = ("table",)  # readers that heed data.where; left unheeded it would let unwanted studies in
 
 
 class Progress(Protocol):
@@ -237,14 +238,17 @@ def index(config: DataConfig, seed: int, out: Path, progress: Progress | None = 
         DataError: The source is unusable as a whole, holds no study that can be used, or cannot be split.
         ResourceError: The disk is full.
     """
+    if config.where and config.reader not in _FILTERING:
+        got, expected = f"reader '{config.reader}'", " or ".join(_FILTERING)
+        raise DataError("this reader has no columns to choose rows by", where="data.where", got=got, expected=expected)
     config = _with_phantom(config, seed)
     items: Iterable[Study | Rejection] = registry.resolve("reader", config.reader)(config)
     path, quarantine = out / "manifest.parquet", out / "quarantine.jsonl"
-    failure: DataError | None = None
+    failure: MedmmError | None = None
     with replacing(quarantine, _PRIVATE) as temporary, pairing.Quarantine(temporary) as aside:
         try:
             summary = build(_watched(items, config.limit, progress), path, config.splits, aside.add)
-        except DataError as error:
+        except MedmmError as error:
             failure = error  # what was set aside is written all the same: it says why
     if failure is not None:
         raise failure

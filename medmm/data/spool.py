@@ -64,12 +64,17 @@ class Census:
 
 
 class Spool:
-    """The first pass's file. It lies beside the manifest under a hidden name, mode 0600."""
+    """The first pass's file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; it holds report text, so only its owner may read it.
+        manifest: What it is made for; errors name this one.
+    """
+
+    def __init__(self, path: Path, manifest: Path) -> None:
         import pyarrow.parquet as pq
 
-        self._path = path
+        self._path, self._manifest = path, manifest
         self._writer = pq.ParquetWriter(path, schema())
         self._rows: list[Row] = []
 
@@ -90,7 +95,7 @@ class Spool:
             ResourceError: The disk is full.
         """
         self._flush()
-        with full_disk_named(self._path):
+        with full_disk_named(self._manifest):
             self._writer.close()
 
     def finish(self, path: Path, splits: Mapping[str, str], metadata: Mapping[bytes, bytes]) -> None:
@@ -109,7 +114,11 @@ class Spool:
 
         final = schema().with_metadata(dict(metadata))
         at = final.get_field_index("split")
-        with full_disk_named(path), pq.ParquetFile(self._path) as source, pq.ParquetWriter(path, final) as writer:
+        with (
+            full_disk_named(self._manifest),
+            pq.ParquetFile(self._path) as source,
+            pq.ParquetWriter(path, final) as writer,
+        ):
             for batch in source.iter_batches(batch_size=_GROUP_ROWS):
                 column = pa.array([splits[study_id] for study_id in batch.column("study_id").to_pylist()], pa.string())
                 writer.write_batch(
@@ -120,7 +129,7 @@ class Spool:
         import pyarrow as pa
 
         if self._rows:
-            with full_disk_named(self._path):
+            with full_disk_named(self._manifest):
                 self._writer.write_table(pa.Table.from_pylist(self._rows, schema()))
             self._rows = []
 
@@ -138,6 +147,6 @@ def spool_beside(path: Path) -> Iterator[Spool]:
         handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=".parquet", dir=path.parent)
         os.close(handle)
     try:
-        yield Spool(Path(name))
+        yield Spool(Path(name), path)
     finally:
         os.unlink(name)

@@ -145,3 +145,11 @@ def r2gen(root: Path) -> DataConfig:
         parts[split].append({"id": study, "report": REPORTS[number % 4], "image_path": paths})
     (root / "annotation.json").write_text(json.dumps(parts))
     return DataConfig(reader="r2gen", path=root)
+
+
+def phantom(root: Path) -> DataConfig:
+    """Five phantom studies as the stage writes them."""
+    from medmm.data.phantom import generate
+
+    generate(root, 5, 0, 64)
+    return DataConfig(reader="phantom", path=root)

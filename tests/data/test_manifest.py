@@ -264,3 +264,9 @@ def test_quarantine_is_written_though_nothing_is_left(layouts, tmp_path):
         index(config, 0, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "quarantine.jsonl").read_text())["reason"] == "split_unknown"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["quarantine.jsonl"]
+
+
+def test_a_filter_that_a_reader_cannot_heed_is_refused(layouts, tmp_path):
+    config = layouts.r2gen(tmp_path / "in").model_copy(update={"where": {"view": "PA"}})
+    with pytest.raises(DataError, match=r"data.where.*reader 'r2gen'; expected table"):
+        index(config, 0, tmp_path / "out")
