@@ -17,6 +17,7 @@ import numpy.typing as npt
 NAMES = ("most_frequent", "nearest_image", "swapped_image")
 THUMBNAIL = 64
 """Side of the images that are compared, in pixels."""
+_BLOCK = 4096  # keys that are compared at a time, which bounds memory
 _WORD = re.compile(r"[a-z]+|\d+")
 _ORDERS = (1, 2)  # words and pairs of words
 
@@ -44,7 +45,8 @@ def most_frequent(reports: Sequence[str]) -> str:
     for text in reports:
         alike[" ".join(_words(text))].append(text)
     if len(alike) < len(reports):
-        return min(min(alike.values(), key=lambda group: (-len(group), min(group))))
+        largest: list[str] = min(alike.values(), key=lambda group: (-len(group), min(group)))
+        return min(largest)
     return _most_typical(sorted(counts))
 
 
@@ -109,14 +111,22 @@ def nearest(
         ``[Q]`` int64 indices into ``keys``; the first among equals. Where all keys are the query's own patient's, the
         nearest of them.
     """
-    q, k = queries.astype(np.float64), keys.astype(np.float64)
-    middle = k.mean(axis=0)  # distances do not change, and the differences of large squares below become small
-    q, k = q - middle, k - middle
-    squared = (q * q).sum(axis=1)[:, None] - 2.0 * (q @ k.T) + (k * k).sum(axis=1)[None, :]
-    own = np.asarray(query_patients)[:, None] == np.asarray(key_patients)[None, :]
-    own[own.all(axis=1)] = False
-    squared[own] = np.inf
-    return np.argmin(squared, axis=1).astype(np.int64)
+    middle = keys.mean(axis=0, dtype=np.float64)  # distances stay, and the differences of squares below become small
+    patients = np.asarray(key_patients)
+    q = queries.astype(np.float64) - middle
+    best = np.full(len(q), np.inf)
+    found = np.zeros(len(q), dtype=np.int64)
+    alone = np.array([bool((patients == patient).all()) for patient in query_patients])
+    for start in range(0, len(keys), _BLOCK):
+        k = keys[start : start + _BLOCK].astype(np.float64) - middle
+        squared = (q * q).sum(axis=1)[:, None] - 2.0 * (q @ k.T) + (k * k).sum(axis=1)[None, :]
+        own = np.asarray(query_patients)[:, None] == patients[None, start : start + _BLOCK]
+        squared[own & ~alone[:, None]] = np.inf
+        place = np.argmin(squared, axis=1)
+        closest = squared[np.arange(len(q)), place]
+        better = closest < best
+        best[better], found[better] = closest[better], place[better] + start
+    return found
 
 
 def derangement(patients: Sequence[str], seed: int) -> npt.NDArray[np.int64]:

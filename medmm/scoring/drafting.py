@@ -1,0 +1,121 @@
+"""A model's drafts for studies whose images are ready, batch by batch.
+
+Legend: B studies of a batch, V views of the study that has most, S pixels along each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.config.schema import Config
+from medmm.errors import ResourceError
+from medmm.types import Prediction
+
+Array = npt.NDArray[np.float32]
+Progress = Callable[..., None]
+
+
+class DraftingModel(Protocol):
+    """What scoring asks of a loaded run; ``medmm.training.run.LoadedModel`` is one."""
+
+    @property
+    def config(self) -> Config:
+        """The run's config."""
+
+    @property
+    def preprocess_hash(self) -> str:
+        """Hash of the preprocessing that the weights were trained with."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What leads back to the weights, config and preprocessing."""
+
+    def predict_batch(
+        self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]
+    ) -> list[Prediction]:
+        """Draft a report for each study of ``images`` ``[B, V, 1, S, S]`` in [0, 1]."""
+
+
+def stack(views: Sequence[Array]) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Join studies with different numbers of views.
+
+    Args:
+        views: B arrays ``[V, 1, S, S]``, V at least 1, in [0, 1].
+
+    Returns:
+        ``[B, V, 1, S, S]`` float32, black where a study has fewer views, and ``[B, V]`` bool, True where there is a
+        view.
+    """
+    most = max(len(one) for one in views)
+    images = np.zeros((len(views), most, *views[0].shape[1:]), dtype=np.float32)
+    mask = np.zeros((len(views), most), dtype=bool)
+    for row, one in enumerate(views):
+        images[row, : len(one)] = one
+        mask[row, : len(one)] = True
+    return images, mask
+
+
+def draft(model: DraftingModel, study_ids: Sequence[str], views: Sequence[Array]) -> list[Prediction]:
+    """Draft a report for each study; a batch that does not fit into memory is halved until it does.
+
+    Args:
+        model: The loaded run.
+        study_ids: B ids.
+        views: B arrays ``[V, 1, S, S]`` in [0, 1].
+
+    Raises:
+        ResourceError: Not even a single study fits into memory.
+    """
+    try:
+        images, mask = stack(views)
+        return list(model.predict_batch(images, mask, study_ids))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(study_ids) == 1:
+            raise ResourceError(
+                "a single study does not fit into the memory of the device",
+                where="model",
+                fix="Use another --device, or a run with a smaller preprocess.size.",
+            ) from error
+    half = len(study_ids) // 2
+    return draft(model, study_ids[:half], views[:half]) + draft(model, study_ids[half:], views[half:])
+
+
+def draft_all(
+    model: DraftingModel,
+    study_ids: Sequence[str],
+    views_of: Callable[[str], Array],
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Draft a report for each study, in the order of the ids.
+
+    Args:
+        model: The loaded run.
+        study_ids: The studies.
+        views_of: Study id to ``[V, 1, S, S]`` in [0, 1].
+        batch_size: Studies that are drafted together.
+        progress: Called as ``progress(done, total)``.
+
+    Raises:
+        ResourceError: Not even a single study fits into memory.
+    """
+    predictions: list[Prediction] = []
+    for start in range(0, len(study_ids), batch_size):
+        batch = study_ids[start : start + batch_size]
+        predictions.extend(draft(model, batch, [views_of(study_id) for study_id in batch]))
+        if progress is not None:
+            progress(len(predictions), len(study_ids))
+    return predictions
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch says so with a class of its own on a GPU and with a plain RuntimeError on a CPU."""
+    words = str(error).lower()
+    named = type(error).__name__ in {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
+    return named or "can't allocate memory" in words or "not enough memory" in words

@@ -1,0 +1,98 @@
+"""The studies of a split that can be evaluated, and what is known of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from medmm.config.schema import Config
+from medmm.data.manifest import Manifest
+from medmm.errors import Reason, StudyError
+from medmm.reports.findings import FINDINGS, NO_FINDING, label_report
+from medmm.reports.target import target_text
+from medmm.scoring.scores import Findings, Sample
+from medmm.types import Finding, Study
+
+TRUTH_TABLE = "the data's truth table"
+TRUTH_LABELER = "what the labeler reads in the reference"
+_WITH_TRUTH_TABLE = frozenset({"phantom"})  # readers that bring a truth.parquet
+
+
+@dataclass
+class Material:
+    """Studies with their reports, in the order of the manifest.
+
+    Attributes:
+        studies: What was kept.
+        samples: The same studies as samples.
+        left_out: Reason to number of studies that cannot be evaluated.
+    """
+
+    studies: list[Study] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def drop(self, unread: dict[str, Reason]) -> None:
+        """Take out the studies whose images cannot be read."""
+        kept = [place for place, study in enumerate(self.studies) if study.study_id not in unread]
+        self.left_out.update(str(unread[study.study_id]) for study in self.studies if study.study_id in unread)
+        self.studies = [self.studies[place] for place in kept]
+        self.samples = [self.samples[place] for place in kept]
+
+
+def gather(manifest: Manifest, split: str, config: Config) -> Material:
+    """Take the studies of a split that have images and a target text.
+
+    Args:
+        manifest: The data.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        config: Which sections are the target, and which reader the data came through.
+    """
+    material = Material()
+    has_table = config.data.reader in _WITH_TRUTH_TABLE
+    for study in manifest.studies(split):
+        if study.report is None:
+            material.left_out[str(Reason.IMAGE_WITHOUT_REPORT)] += 1
+            continue
+        if not study.images:
+            material.left_out[str(Reason.REPORT_WITHOUT_IMAGE)] += 1
+            continue
+        try:
+            reference = target_text(study.report, config.target.sections, config.target.whole_text)
+        except StudyError as error:
+            material.left_out[str(error.reason)] += 1
+            continue
+        truth = _from_table(study) if has_table else None
+        material.studies.append(study)
+        material.samples.append(
+            Sample(
+                study_id=study.study_id,
+                patient_key=study.patient_key,
+                split=study.split,
+                reference=reference,
+                truth=label_report(reference) if truth is None else truth,
+                images=len(study.images),
+            )
+        )
+    return material
+
+
+def truth_source(config: Config) -> str:
+    """Say in words where the truth of the findings comes from."""
+    return TRUTH_TABLE if config.data.reader in _WITH_TRUTH_TABLE else TRUTH_LABELER
+
+
+def finding_names(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
+    """Findings to look at: those of the truth table, else all that the labeler knows; ``no_finding`` is none."""
+    if config.data.reader in _WITH_TRUTH_TABLE:
+        names = {name for sample in samples for name in sample.truth}
+    else:
+        names = set(FINDINGS)
+    return tuple(sorted(names - {NO_FINDING}))
+
+
+def _from_table(study: Study) -> Findings:
+    """Findings that no text is behind."""
+    found: dict[str, Finding] = {name: one for name, one in study.findings.items() if one.span is None}
+    return found
