@@ -207,17 +207,21 @@ def build(
                 "no study can be used", where="data", got=got, fix="quarantine.jsonl says what was set aside."
             )
         assigned = sharing.assign(list(census.members.values()), splits)
-        summary = ManifestSummary(
-            counts=census.counts(),
-            splits=sharing.sizes(assigned),
-            patients=census.patients(assigned),
-            split_hash=sharing.split_hash(assigned),
-            data_hash=census.data_hash(),
-        )
+        summary = _summary(census, assigned)
         metadata = {_METADATA: json.dumps({"format": FORMAT} | asdict(summary)).encode()}
         with replacing(path, _PRIVATE) as temporary:
             spool.finish(temporary, assigned, metadata)
     return summary
+
+
+def _summary(census: Census, assigned: Mapping[str, str]) -> ManifestSummary:
+    return ManifestSummary(
+        counts=census.counts(),
+        splits=sharing.sizes(assigned),
+        patients=census.patients(assigned),
+        split_hash=sharing.split_hash(assigned),
+        data_hash=census.data_hash(),
+    )
 
 
 def _duplicate(study: Study) -> Rejection:

@@ -39,8 +39,9 @@ class Census:
         self._counts["reports"] += report is not None
         self._counts["paired"] += bool(images and report)
         self._counts["image_without_report"] += bool(images) and report is None
-        self._counts["report_without_image"] += bool(report) and not images
-        self._counts["report_without_target"] += bool(report) and not {"findings", "impression"} & set(report.sections)
+        if report is not None:
+            self._counts["report_without_image"] += not images
+            self._counts["report_without_target"] += not {"findings", "impression"} & set(report.sections)
         return True
 
     def counts(self) -> dict[str, int]:

@@ -114,11 +114,12 @@ class _Reading:
 
     def _study(self, study_id: str, rows: Sequence[Row]) -> Iterator[Study | Rejection]:
         columns = self.config.columns
-        patients, splits = _values(rows, columns.patient), _values(rows, columns.split)
+        patients = _values(rows, columns.patient)
+        splits = list({split_name(word) for word in _values(rows, columns.split)})
         if len(patients) > 1:
             yield Rejection(study_id, Reason.ROW_INVALID, "the study's rows name different patients")
             return
-        split = split_name(splits[0]) if len(splits) == 1 else None
+        split = splits[0] if len(splits) == 1 else None
         if splits and split is None:
             got = "its rows name several splits" if len(splits) > 1 else "its split is neither train, val nor test"
             yield Rejection(study_id, Reason.SPLIT_UNKNOWN, got)
