@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medmm.config.schema import DataConfig
-from medmm.errors import DataError
+from medmm.errors import DataError, ImageError, Reason
+from medmm.io.dicom import read_header
+from medmm.io.image import Format, sniff
 from medmm.scoring.lines import printable
 from medmm.types import ImageRef, Rejection, Study
 
 _DICOM_ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
 _OTHER_ENDINGS = (".png", ".jpg", ".jpeg", ".nii", ".nii.gz")
-_MAGIC, _PREAMBLE = b"DICM", 128  # PS3.10 7.1
+_NO_MATTER = frozenset(  # for scoring: what is said of reports, and of files that are no image
+    {Reason.NOT_AN_IMAGE, Reason.REPORT_EMPTY, Reason.REPORT_SHARED, Reason.REPORT_SURPLUS, Reason.REPORT_UNREADABLE,
+     Reason.REPORT_WITHOUT_IMAGE}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,14 @@ class Listing:
         dicom: Files that are DICOM by their name or content.
         other: PNG, JPEG and NIfTI files; they count only where there is no DICOM file.
         ignored: Number of files that are neither.
+        is_file: Whether a single file was given, which is then the only one.
     """
 
     root: Path
     dicom: tuple[Path, ...]
     other: tuple[Path, ...]
     ignored: int
+    is_file: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -66,17 +73,17 @@ def list_files(folder: Path, apart_from: Path | None = None) -> Listing:
     if not root.exists():
         raise DataError("there is no such folder", where="--input", got=f"'{folder}'")
     paths = [root] if root.is_file() else list(_walk(root, None if apart_from is None else apart_from.resolve()))
-    dicom, other = [], []
+    dicom: list[Path] = []
+    other: list[Path] = []
     for path in paths:
-        if _is_dicom(path):
-            dicom.append(path)
-        elif path.name.lower().endswith(_OTHER_ENDINGS):
-            other.append(path)
+        is_dicom = _is_dicom(path)
+        if is_dicom is not None:
+            (dicom if is_dicom else other).append(path)
     if not dicom and not other:
         raise DataError(
             "there is no image to score",
             where="--input",
-            got=f"{len(paths)} files, none of them an image" if paths else "an empty folder",
+            got=f"{len(paths)} {'file' if len(paths) == 1 else 'files'}, none an image" if paths else "an empty folder",
             expected="DICOM, PNG, JPEG or NIfTI files",
             fix="Check --input.",
         )
@@ -86,13 +93,23 @@ def list_files(folder: Path, apart_from: Path | None = None) -> Listing:
 
 
 def studies(listing: Listing) -> Iterator[Study | Rejection]:
-    """Yield the studies of a listing: DICOM files by Study Instance UID, other files one by one."""
-    if not listing.dicom:
-        yield from (_single(path, listing.root) for path in listing.other)
-        return
-    from medmm.data.readers import dicom
+    """Yield the studies of a listing: DICOM files by Study Instance UID, other files one by one.
 
-    yield from dicom.read(DataConfig(reader="dicom", path=listing.root))
+    Reports that lie beside images play no part, and files of other kinds are passed over.
+
+    Raises:
+        DataError: None of the DICOM files can be read; each has been yielded as a rejection before.
+    """
+    if not listing.dicom:
+        yield from (_lone_file(path, listing.root) for path in listing.other)
+    elif listing.is_file:
+        yield _lone_dicom(listing.dicom[0])
+    else:
+        from medmm.data.readers import dicom
+
+        for found in dicom.read(DataConfig(reader="dicom", path=listing.root)):
+            if isinstance(found, Study) or found.reason not in _NO_MATTER:
+                yield found
 
 
 def fingerprint(study: Study, root: Path) -> str:
@@ -132,21 +149,32 @@ def _walk(root: Path, apart_from: Path | None) -> Iterator[Path]:
         yield from (here / name for name in sorted(files) if not name.startswith("."))
 
 
-def _is_dicom(path: Path) -> bool:
-    name = path.name.lower()
-    if name.endswith(_DICOM_ENDINGS):
-        return True
-    if name.endswith(_OTHER_ENDINGS):
-        return False
+def _is_dicom(path: Path) -> bool | None:
+    """Whether a file is DICOM, by its content, or by its name where it is broken; None for a file that is no image."""
     try:
-        with path.open("rb") as file:
-            file.seek(_PREAMBLE)
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
+        return sniff(path) is Format.DICOM
+    except ImageError:
+        name = path.name.lower()
+        if name.endswith(_DICOM_ENDINGS):
+            return True
+        return False if name.endswith(_OTHER_ENDINGS) else None
 
 
-def _single(path: Path, root: Path) -> Study:
+def _lone_file(path: Path, root: Path) -> Study:
     place = _place(path, root)
     key = hashlib.sha256(place.encode()).hexdigest()[:32]  # nothing is known of the patient: each file is its own
     return Study(study_id=place, patient_key=key, images=(ImageRef(path=path, sop_uid=place),))
+
+
+def _lone_dicom(path: Path) -> Study | Rejection:
+    from medmm.data.readers.dicom import study_key
+
+    try:
+        header = read_header(path)
+    except ImageError as error:
+        return Rejection(printable(path.name), error.reason, error.what, path)
+    study_id = header.study_uid or header.series_uid or printable(path.name)
+    if not header.has_pixels:
+        return Rejection(study_id, Reason.NO_PIXELS, "an object without an image", path)
+    image = ImageRef(path, header.sop_uid, header.series_uid, header.modality, header.view)
+    return Study(study_id=study_id, patient_key=study_key(header.patient_id or "", study_id), images=(image,))
