@@ -68,7 +68,7 @@ def describe_setting(config: Config, split: str) -> dict[str, Any]:
 
 def targets_cut(model: Any, references: Sequence[str], longest: int) -> int | None:
     """Number of references with more tokens than the model can write; None where it does not show its tokenizer."""
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = getattr(getattr(model, "task", None), "tokenizer", None)
     if tokenizer is None:
         return None
     return sum(bool(tokenizer.encode(text, longest)[1]) for text in references)

@@ -6,14 +6,17 @@ Legend: B studies of a batch, V views of the study that has most, S pixels along
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import Config
-from medmm.errors import ResourceError
+from medmm.errors import CheckpointError, ResourceError
 from medmm.types import Prediction
+
+if TYPE_CHECKING:
+    from medmm.training.loaded import LoadedModel
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[..., None]
@@ -38,6 +41,27 @@ class DraftingModel(Protocol):
         self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]
     ) -> list[Prediction]:
         """Draft a report for each study of ``images`` ``[B, V, 1, S, S]`` in [0, 1]."""
+
+
+def adopt(model: LoadedModel, config: Config) -> LoadedModel:
+    """Let a loaded run write with the generation settings and the seed of ``config``.
+
+    Raises:
+        CheckpointError: ``config`` asks for another preprocessing or another model than the weights were trained with.
+    """
+    own = model.config
+    for part in ("preprocess", "model"):
+        before, now = getattr(own, part).model_dump(), getattr(config, part).model_dump()
+        if before != now:
+            other = [f"{part}.{key}" for key in before if before[key] != now[key]]
+            raise CheckpointError(
+                "settings that belong to the weights cannot be changed afterwards",
+                where="config",
+                got=", ".join(other),
+                fix="Leave them as the run has them, or train with them.",
+            )
+    model.task.config = own.model_copy(update={"generate": config.generate, "seed": config.seed})
+    return model
 
 
 def stack(views: Sequence[Array]) -> tuple[Array, npt.NDArray[np.bool_]]:

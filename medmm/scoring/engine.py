@@ -16,7 +16,7 @@ import medmm
 from medmm.config.schema import Config
 from medmm.errors import CheckpointError, ExitCode
 from medmm.scoring import sources
-from medmm.scoring.drafting import DraftingModel, Progress
+from medmm.scoring.drafting import DraftingModel, Progress, adopt
 from medmm.scoring.ledger import Ledger, check_folder
 from medmm.scoring.stream import Stream
 from medmm.types import Rejection
@@ -114,7 +114,8 @@ def score_folder(
     from medmm.training import run as runs
 
     model = runs.load(run, device=device)
-    return score_listing(listing, model, out, config or model.config, resume=resume, progress=progress)
+    config = config or model.config
+    return score_listing(listing, adopt(model, config), out, config, resume=resume, progress=progress)
 
 
 def score_listing(
@@ -132,6 +133,8 @@ def score_listing(
         "medmm": medmm.__version__,
         "versions": _versions(),
         "run": dict(model.provenance),
+        "device": str(getattr(model, "device", config.device)),
+        "generate": config.generate.model_dump(mode="json"),
         "input_hash": listing.hash(),
     }
     with Ledger.open(out, identity(model, config), header, resume=resume) as ledger:
@@ -159,9 +162,9 @@ def score_listing(
 
 def identity(model: DraftingModel, config: Config) -> dict[str, str]:
     """What must be the same when a folder of scores is gone on with: weights, preprocessing and way of writing."""
-    weights = model.provenance.get("weights_hash")
+    weights = model.provenance.get("weights_sha256")
     if not weights:
-        raise CheckpointError("the run does not say which weights it holds", where="run.json", expected="weights_hash")
+        raise CheckpointError("the model does not say which weights it holds", expected="weights_sha256")
     generate = json.dumps(config.generate.model_dump(mode="json", exclude={"batch_size", "cache"}), sort_keys=True)
     return {
         "weights": str(weights),

@@ -16,7 +16,7 @@ from medmm.io import atomic
 from medmm.metrics.clinical import MACRO
 from medmm.reports.findings import label_report
 from medmm.scoring import baselines, card, lines, tables
-from medmm.scoring.drafting import Array, DraftingModel, Progress, draft_all
+from medmm.scoring.drafting import Array, DraftingModel, Progress, adopt, draft_all
 from medmm.scoring.images import prepared
 from medmm.scoring.plots import Bar, finding_bars
 from medmm.scoring.samples import Material, finding_names, gather, truth_source
@@ -94,7 +94,8 @@ def evaluate(  # noqa: PLR0917 - the order of the command line
     """
     from medmm.training import run as runs
 
-    return evaluate_model(runs.load(run, device=device), manifest, config, split, out, progress=progress)
+    model = adopt(runs.load(run, device=device), config)
+    return evaluate_model(model, manifest, config, split, out, progress=progress)
 
 
 def evaluate_model(

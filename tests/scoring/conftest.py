@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medmm.config.schema import Config
 from medmm.reports.findings import label_report
@@ -22,7 +24,7 @@ class GreyModel:
         self.drafts = drafts
         self.config = config or Config()
         self.preprocess_hash = "p" * 64
-        self.provenance = {"weights_hash": "w" * 64, **(provenance or {})}
+        self.provenance = {"weights_sha256": "w" * 64, **(provenance or {})}
         self.batches = []
 
     def predict_batch(self, images, view_mask, study_ids):
@@ -36,7 +38,7 @@ class GreyModel:
 
     def _prediction(self, study_id, text):
         findings = {**label_report(text), "edema": Finding(Status.UNMENTIONED, probability=0.25)}
-        return Prediction(study_id, findings, text, provenance={"weights_hash": "w" * 64})
+        return Prediction(study_id, findings, text, provenance={"weights_sha256": "w" * 64})
 
 
 def write_grey(path: Path, level: int, noise: int = 0) -> Path:
@@ -81,3 +83,37 @@ def make_study(tmp_path):
         )
 
     return make
+
+
+def write_dicom(path, level, study, *, patient="P1", modality="DX", pixels=True):
+    """A radiograph of one grey level, 16 of 64 rows black and white so that the window is the full range."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID, data.PatientID = study, f"{study}.1", patient
+    data.Modality, data.PhotometricInterpretation = modality, "MONOCHROME2"
+    data.Rows = data.Columns = 64
+    data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 1, 8, 8, 7, 0
+    data.WindowCenter, data.WindowWidth = 128, 256
+    if pixels:
+        data.PixelData = np.full((64, 64), level, np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return data.SOPInstanceUID
+
+
+@pytest.fixture
+def dicom():
+    """Writes DICOM files: ``dicom(path, level, study)`` gives the SOP Instance UID."""
+    return write_dicom
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Seven pictures in two folders; a grey model drafts its n-th text of picture n."""
+    for number in range(7):
+        write_grey(tmp_path / "in" / ("a" if number < 4 else "b") / f"{number}.png", number * STEP)
+    return tmp_path / "in"
