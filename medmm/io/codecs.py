@@ -96,7 +96,7 @@ def decode(dataset: Dataset, layout: Layout) -> Iterator[Frame]:
         )
     for index, frame in enumerate(_encapsulated(dataset, layout)):
         if layout.syntax == RLE:
-            yield Frame(_run_length(frame, layout, index, dataset), as_stored)
+            yield Frame(_run_length(frame, layout, index), as_stored)
         elif layout.syntax == DEFLATED_FRAMES:
             yield Frame(_raw(_inflated(frame, layout, index), layout), as_stored)
         else:
@@ -203,8 +203,11 @@ def _with_sign(values: npt.NDArray[Any], stream: Codestream, layout: Layout) -> 
     return (values.view(f"u{size}") << left).view(f"{'i' if layout.signed else 'u'}{size}") >> left
 
 
-def _run_length(data: bytes, layout: Layout, index: int, dataset: Dataset) -> npt.NDArray[Any]:
-    """Decode an RLE frame, whose samples come in planes."""
+def _run_length(data: bytes, layout: Layout, index: int) -> npt.NDArray[Any]:
+    """Decode an RLE frame, whose samples come in planes.
+
+    pydicom's decoder is no second choice here: it reads no more, and writes a backtrace to stderr on broken frames.
+    """
     import imagecodecs
 
     expected = native_bytes(layout, 1)
@@ -214,9 +217,6 @@ def _run_length(data: bytes, layout: Layout, index: int, dataset: Dataset) -> np
     result = attempt(lambda: np.frombuffer(imagecodecs.dicomrle_decode(data, kind), np.uint8))
     if isinstance(result, np.ndarray) and len(result) >= expected:
         return _raw(result.tobytes(), replace(layout, planar=True))
-    second = attempt(_pydicom, dataset, layout, index, False)
-    if isinstance(second, np.ndarray) and second.shape == layout.shape:
-        return second
     got = result if isinstance(result, str) else f"{len(result):,} bytes"
     raise _failed(f"frame {index} cannot be decoded", got, f"{expected:,} bytes of RLE Lossless")
 

@@ -119,7 +119,7 @@ def _without_padding(values: npt.NDArray[Any], grey: Greyscale, slope: float) ->
     """Values with padding painted black, and the least and largest of the others (inf and -inf if there is none)."""
     absent = None
     if values.dtype.kind == "f":
-        absent = ~np.isfinite(values)
+        absent = ~(np.abs(values) <= np.finfo(np.float32).max)  # NaN compares false
     elif grey.padding is not None:
         absent = (values >= grey.padding[0]) & (values <= grey.padding[1])
     if absent is None or not absent.any():

@@ -20,14 +20,14 @@ _TEXT = {"IS", "DS", "LO", "SH", "ST", "LT", "UT", "CS", "AS", "DA", "TM", "DT",
 
 def raw_bytes(dataset: Dataset, tag: int) -> bytes | None:
     """The element's value as bytes; None where it is missing, empty or a sequence."""
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)
     value = None if element is None else element.value
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) and len(value) else None
 
 
 def texts(dataset: Dataset, tag: int) -> list[str]:
     """The parts of a text element, without padding; an empty list where there is none."""
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)
     value: Any = None if element is None else element.value
     if value is None:
         return []
@@ -57,7 +57,7 @@ def numbers(dataset: Dataset, tag: int, binary: str = "US") -> list[float]:
     Raises:
         ImageError: ``HEADER_INVALID``: the value is no number.
     """
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)
     value: Any = None if element is None else element.value
     if value is None or (isinstance(value, bytes | str) and not value):
         return []

@@ -26,6 +26,8 @@ TAGS = (
     *(INTERCEPT, SLOPE, MODALITY_LUT, CENTER, WIDTH, FUNCTION, VOI_LUT),
     *(PADDING, PADDING_LIMIT, SHAPE, SHARED_GROUPS, FRAME_GROUPS),
 )
+_LARGEST = 1e20
+"""Bound of slope and intercept: beyond it 32-bit samples leave the range of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,15 @@ def _macros(dataset: Dataset, tag: int, frames: int) -> list[Dataset]:
 
 
 def _rescale(dataset: Dataset, notes: list[str]) -> tuple[float, float]:
-    slope, intercept = elements.number(dataset, SLOPE, "DS"), elements.number(dataset, INTERCEPT, "DS")
-    if slope == 0:
+    pair = []
+    for tag, default in ((SLOPE, 1.0), (INTERCEPT, 0.0)):
+        value = elements.number(dataset, tag, "DS")
+        if value is not None and not abs(value) < _LARGEST:
+            raise elements.invalid(tag, f"a number under {_LARGEST:g}")
+        pair.append(default if value is None else value)
+    if pair[0] == 0:
         notes.append("The rescale slope is 0; 1 was taken.")
-    return slope or 1.0, intercept or 0.0
+    return pair[0] or 1.0, pair[1]
 
 
 def _voi(dataset: Dataset, layout: Layout, notes: list[str]) -> Window | Table | None:

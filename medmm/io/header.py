@@ -30,6 +30,8 @@ HEADER_TAGS = (
     *(*IDENTIFYING, *DESCRIBING, STUDY_DATE, ACCESSION, PATIENT_ID, BIRTH_DATE, SEX, AGE),
     *(ROWS, COLUMNS, FRAMES, PHOTOMETRIC, SHARED_GROUPS, FRAME_GROUPS),
 )
+_MEDIA_SOP_CLASS, _MEDIA_SOP_UID = 0x00020002, 0x00020003
+"""Anonymised files may have these in the file's meta information only."""
 _SIDES = {"L": Laterality.LEFT, "R": Laterality.RIGHT, "B": Laterality.BILATERAL}
 _VIEWS = (("postero", "PA"), ("antero-post", "AP"), ("anteropost", "AP"), ("lateral", "LATERAL"))
 _DAYS_OF = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
@@ -96,8 +98,8 @@ def read_header(path: str | Path) -> DicomHeader:
     return DicomHeader(
         study_uid=elements.text(dataset, STUDY_UID),
         series_uid=elements.text(dataset, SERIES_UID),
-        sop_uid=elements.text(dataset, SOP_UID),
-        sop_class=elements.text(dataset, SOP_CLASS),
+        sop_uid=elements.text(dataset, SOP_UID) or elements.text(dataset.file_meta, _MEDIA_SOP_UID),
+        sop_class=elements.text(dataset, SOP_CLASS) or elements.text(dataset.file_meta, _MEDIA_SOP_CLASS),
         patient_id=elements.text(dataset, PATIENT_ID),
         accession=elements.text(dataset, ACCESSION),
         study_date=study_date,

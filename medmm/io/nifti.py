@@ -143,8 +143,9 @@ def _samples(path: Path, length: int, header: Nifti1Header) -> npt.NDArray[np.fl
     spatial = (*shape[:3], 1)[:3]
     planes = data.reshape(-1, spatial[1], spatial[0])
     scaled = np.empty(planes.shape, np.float32)
-    for plane, target in zip(planes, scaled, strict=True):  # plane by plane: no second copy in float64
-        target[...] = plane if (slope, intercept) == (1, 0) else plane * slope + intercept
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes inf
+        for plane, target in zip(planes, scaled, strict=True):  # plane by plane: no second copy in float64
+            target[...] = plane if (slope, intercept) == (1, 0) else plane * slope + intercept
     return scaled.reshape(-1, spatial[2], spatial[1], spatial[0])
 
 

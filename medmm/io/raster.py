@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,24 @@ def _png(data: bytes) -> tuple[int, int, npt.NDArray[Any], list[str]]:
         raise _failed("PNG", f"{len(data)} bytes")
     columns, rows = struct.unpack_from(">II", data, 16)
     check_size(rows * columns, "PNG header")
+    _check_chunks(data)
     values = attempt(lambda: np.asarray(imagecodecs.png_decode(data)))
     if isinstance(values, str):
         raise _failed("PNG", values)
     return rows, columns, values, []
+
+
+def _check_chunks(data: bytes) -> None:
+    """Compare every chunk's checksum, since libpng only warns of some that are wrong, up to the end marker."""
+    position, kind = len(PNG), b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise _failed("PNG", f"{len(data):,} bytes without an end marker")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if data[end : end + 4] != zlib.crc32(data[position + 4 : end]).to_bytes(4, "big"):
+            raise _failed("PNG", "a chunk with a wrong checksum")
+        position = end + 4
 
 
 def _jpeg(data: bytes, size: int | None) -> tuple[int, int, npt.NDArray[Any], list[str]]:

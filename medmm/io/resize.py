@@ -47,7 +47,8 @@ def resize_area(plane: npt.NDArray[Any], size: int | None) -> npt.NDArray[np.flo
             values = np.asarray(cv2.resize(values, smaller, interpolation=cv2.INTER_AREA))
         if smaller != (size, size):
             values = np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR))
-    return values.astype(np.float32, copy=values.base is not None or values is plane)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes inf
+        return values.astype(np.float32, copy=values.base is not None or values is plane)
 
 
 def resized_spacing(spacing_mm: tuple[float, ...] | None, rows: int, columns: int, size: int | None) -> Any:
