@@ -13,7 +13,7 @@ from medmm.reports.findings import LABELER_VERSION
 from medmm.scoring.scores import SUMMARY, Sample, Scores
 
 _SAME = 0.25  # a larger share of equal drafts is worth a word, unless the references are like that too
-_CLOSE = 0.05  # swapped images that cost less macro-F1 than this are worth a word
+_CLOSE = {MACRO: 0.05, "rouge_l": 0.02}  # swapped images that cost less than this are worth a word
 _FEW_PATIENTS = 30
 
 
@@ -89,15 +89,12 @@ def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Sc
     """Sentences for a reader who might trust the numbers too much.
 
     Args:
-        card: With ``drafts``, ``counts`` and ``split_as_trained``.
+        card: With ``drafts``, ``counts``, ``split``, ``split_as_trained`` and ``data_as_trained``.
         scores: The model's.
         baselines: The baselines'.
     """
     said: list[str] = []
-    if card["split_as_trained"] is False:
-        said.append(
-            "The split is not the one that the run was trained with: patients evaluated here may have been trained on."
-        )
+    said.extend(_on_split(card))
     said.extend(_on_drafts(card["drafts"], card["counts"]["studies"]))
     said.extend(_on_baselines(scores, baselines))
     if card["counts"]["patients"] < _FEW_PATIENTS:
@@ -125,24 +122,32 @@ def _on_drafts(drafts: Mapping[str, Any], studies: int) -> list[str]:
     return said
 
 
+def _on_split(card: Mapping[str, Any]) -> list[str]:
+    if not card["data_as_trained"]:
+        return ["These are not the data that the run was trained with: make sure that no patient is in both."]
+    if not card["split_as_trained"]:
+        return ["The split is not the one that the run was trained with: patients here may have been trained on."]
+    if card["split"] in {"train", "all"}:
+        return [f"Split '{card['split']}' holds studies that the model was trained on."]
+    return []
+
+
 def _on_baselines(scores: Scores, baselines: Mapping[str, Scores]) -> list[str]:
     said: list[str] = []
-    own = scores.values.get(MACRO)
-    if own is None:
-        return said
-    swapped = baselines["swapped_image"].values.get(MACRO) if "swapped_image" in baselines else None
-    if swapped is not None and own - swapped < _CLOSE:
-        words = f"clinical macro-F1 {swapped:.3f} against {own:.3f}"
+    key, words = (MACRO, "clinical macro-F1") if MACRO in scores.values else ("rouge_l", "ROUGE-L")
+    own = scores.values[key]
+    values = {name: one.values[key] for name, one in baselines.items()}
+    if "swapped_image" in values and own - values["swapped_image"] < _CLOSE[key]:
         said.append(
-            f"With another study's images the model does about as well ({words}): it hardly looks at the image."
+            f"With another study's images the model does about as well ({words} {values['swapped_image']:.3f} against"
+            f" {own:.3f}): it hardly looks at the image."
         )
-    for name, words in (
+    for name, whose in (
         ("nearest_image", "the nearest training image's report"),
-        ("most_frequent", "the most frequent report"),
+        ("most_frequent", "the most frequent training report"),
     ):
-        value = baselines[name].values.get(MACRO) if name in baselines else None
-        if value is not None and value >= own:
-            said.append(f"The model's clinical macro-F1 ({own:.3f}) is no better than that of {words} ({value:.3f}).")
+        if name in values and values[name] >= own:
+            said.append(f"The model's {words} ({own:.3f}) is no better than that of {whose} ({values[name]:.3f}).")
     return said
 
 

@@ -19,7 +19,7 @@ from medmm.scoring import baselines, card, lines, tables
 from medmm.scoring.drafting import Array, DraftingModel, Progress, adopt, draft_all
 from medmm.scoring.images import prepared
 from medmm.scoring.plots import Bar, finding_bars
-from medmm.scoring.samples import Material, finding_names, gather, truth_source
+from medmm.scoring.samples import MOST_TRAINING, Material, finding_names, gather, truth_source
 from medmm.scoring.scores import PREFIX, FindingRow, Findings, Sample, Scorer, Scores
 from medmm.types import Prediction
 
@@ -110,7 +110,7 @@ def evaluate_model(
     """Do what :func:`evaluate` does with a model that is loaded already."""
     material = gather(manifest, split, config)
     _require_some(material, manifest, split)
-    training = gather(manifest, "train", config) if config.evaluate.baselines else Material()
+    training = gather(manifest, "train", config, MOST_TRAINING) if config.evaluate.baselines else Material()
     with prepared([*material.studies, *training.studies], config, out, progress) as images:
         material.drop(images.unread)
         training.drop(images.unread)
@@ -125,7 +125,9 @@ def evaluate_model(
     if config.evaluate.baselines and (swapped := _swapped(material.samples, drafts, config.seed)) is not None:
         others["swapped_image"] = swapped
     compared = {name: scorer.score(one.texts, one.findings, with_intervals=False) for name, one in others.items()}
-    found = _card(model, manifest, config, split, found=_Found(material, drafts, scores, compared))
+    found = _card(
+        model, manifest, config, split, found=_Found(material, drafts, scores, compared, len(training.samples))
+    )
     evaluation = Evaluation(_metrics(scores, compared, found), scores.findings, tuple(found["warnings"]), out)
     _write(evaluation, material.samples, predictions, drafts, compared)
     return evaluation
@@ -181,18 +183,20 @@ class _Found:
     drafts: _Drafts
     scores: Scores
     compared: Mapping[str, Scores]
+    training: int
 
 
 def _card(model: DraftingModel, manifest: Manifest, config: Config, split: str, *, found: _Found) -> dict[str, Any]:
     references = [sample.reference for sample in found.material.samples]
-    trained_on = model.provenance.get("split_hash")
     written: dict[str, Any] = {
         **card.describe_setting(config, split),
         "split_hash": manifest.split_hash,
-        "split_as_trained": None if trained_on is None else trained_on == manifest.split_hash,
+        "split_as_trained": model.provenance.get("split_hash") == manifest.split_hash,
         "data_hash": manifest.data_hash,
+        "data_as_trained": model.provenance.get("data_hash") == manifest.data_hash,
         "truth": truth_source(config),
         "counts": card.describe_data(found.material.samples, found.scores, found.material.left_out),
+        "training_studies": found.training,
         "drafts": card.describe_drafts(found.drafts.texts, references),
         "targets_cut": card.targets_cut(model, references, config.model.decoder.max_tokens),
         "against_swapped": card.against_swapped(found.scores, found.compared.get("swapped_image")),
@@ -218,6 +222,7 @@ def _write(
     compared: Mapping[str, Scores],
 ) -> None:
     out = evaluation.out
+    (out / PICTURE).unlink(missing_ok=True)  # an earlier evaluation's
     if evaluation.findings:
         _draw(evaluation, compared, out / PICTURE)
     atomic.write_json(out / METRICS, evaluation.metrics)

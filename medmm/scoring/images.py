@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from medmm.data.cache import ImageCache
 from medmm.errors import Reason
 from medmm.io import atomic
 from medmm.scoring.drafting import Progress
+from medmm.scoring.reading import reading_processes
 from medmm.types import Study
 
 _WORTH_PROCESSES = 64  # fewer images are read before processes have started
@@ -63,7 +63,7 @@ def prepared(studies: Sequence[Study], config: Config, out: Path, progress: Prog
 
     distinct = list({study.study_id: study for study in studies}.values())
     number = sum(len(study.images) for study in distinct)
-    workers = 0 if number < _WORTH_PROCESSES else _workers(config)
+    workers = 0 if number < _WORTH_PROCESSES else reading_processes(config.score)
     with atomic.full_disk_named(out):
         out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=out) as folder:
@@ -72,7 +72,3 @@ def prepared(studies: Sequence[Study], config: Config, out: Path, progress: Prog
         )
         unread = {one.study_id: one.reason for one in rejections if one.study_id not in cache}
         yield Prepared(cache, unread)
-
-
-def _workers(config: Config) -> int:
-    return (os.cpu_count() or 1) if config.score.workers is None else config.score.workers

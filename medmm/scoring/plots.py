@@ -66,23 +66,19 @@ def finding_bars(
     figure = Figure(figsize=(8.0, 1.5 + _ROW * len(rows)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.barh(
-        range(len(rows)),
-        [bar.values.get("model", 0.0) for bar in rows],
-        height=0.72,
-        color=_MODEL,
-        label="model, 95% interval",
-    )
+    label = "model" if all(bar.low is None for bar in rows) else "model, 95% interval"
+    values = [bar.values.get("model", 0.0) for bar in rows]
+    axes.barh(range(len(rows)), values, height=0.72, color=_MODEL, label=label)
     _intervals(axes, rows)
-    for key, (label, colour, shape, shift) in _MARKERS.items():
+    for key, (words, colour, shape, shift) in _MARKERS.items():
         places = [number + shift for number, bar in enumerate(rows) if key in bar.values]
         values = [bar.values[key] for bar in rows if key in bar.values]
-        (line,) = axes.plot(values, places, shape, color=colour, label=label, zorder=4, clip_on=False)
+        (line,) = axes.plot(values, places, shape, color=colour, label=words, zorder=4, clip_on=False)
         size, edge, rim = (11, 2.0, colour) if shape == "|" else (6, 0.5, "white")
         line.set(markersize=size, markeredgewidth=edge, markeredgecolor=rim)
     _dress(axes, rows)
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: not labels[place].startswith("model, 95"))
+    order = sorted(range(len(labels)), key=lambda place: labels[place] != label)
     figure.legend(
         [handles[place] for place in order],
         [labels[place] for place in order],

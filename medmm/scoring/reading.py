@@ -6,6 +6,7 @@ process takes over (:mod:`medmm.data.decoding`).
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from medmm.config.schema import PreprocessConfig
+from medmm.config.schema import PreprocessConfig, ScoreConfig
 from medmm.data.cache import read_view
 from medmm.data.decoding import WHITE, Job, shape_of
 from medmm.data.decoding import _Process as ReadingProcess
@@ -25,6 +26,14 @@ from medmm.errors import ImageError, Reason
 from medmm.io.atomic import full_disk_named
 
 _Array = npt.NDArray[np.float32]
+
+
+def reading_processes(config: ScoreConfig) -> int:
+    """Number of reading processes: as configured, else one for each processor that this process may use."""
+    if config.workers is not None:
+        return config.workers
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

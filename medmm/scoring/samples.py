@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from medmm.types import Finding, Study
 
 TRUTH_TABLE = "the data's truth table"
 TRUTH_LABELER = "what the labeler reads in the reference"
+MOST_TRAINING = 20_000
+"""Training studies that baselines look at; more would take hours to read."""
 _WITH_TRUTH_TABLE = frozenset({"phantom"})  # readers that bring a truth.parquet
 
 
@@ -41,17 +45,21 @@ class Material:
         self.samples = [self.samples[place] for place in kept]
 
 
-def gather(manifest: Manifest, split: str, config: Config) -> Material:
+def gather(manifest: Manifest, split: str, config: Config, most: int | None = None) -> Material:
     """Take the studies of a split that have images and a target text.
 
     Args:
         manifest: The data.
         split: ``train``, ``val``, ``test`` or ``all``.
         config: Which sections are the target, and which reader the data came through.
+        most: At most so many studies, chosen by a hash of seed and id; None takes all.
     """
     material = Material()
+    chosen = None if most is None else _chosen(manifest, split, config.seed, most)
     has_table = config.data.reader in _WITH_TRUTH_TABLE
     for study in manifest.studies(split):
+        if chosen is not None and study.study_id not in chosen:
+            continue
         if study.report is None:
             material.left_out[str(Reason.IMAGE_WITHOUT_REPORT)] += 1
             continue
@@ -90,6 +98,17 @@ def finding_names(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
     else:
         names = set(FINDINGS)
     return tuple(sorted(names - {NO_FINDING}))
+
+
+def _chosen(manifest: Manifest, split: str, seed: int, most: int) -> set[str] | None:
+    """Ids of ``most`` studies of a split; None where it has no more."""
+    if manifest.counts().get(split, 0) <= most:
+        return None
+
+    def rank(study_id: str) -> bytes:
+        return hashlib.blake2b(f"{seed}\0{study_id}".encode(), digest_size=8).digest()
+
+    return set(heapq.nsmallest(most, (study.study_id for study in manifest.studies(split)), key=rank))
 
 
 def _from_table(study: Study) -> Findings:

@@ -5,7 +5,6 @@ Memory is bounded: at most a few batches of studies are read and not yet scored.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -17,7 +16,7 @@ from medmm.errors import DataError, Reason
 from medmm.scoring import sources
 from medmm.scoring.drafting import DraftingModel, Progress, draft
 from medmm.scoring.ledger import Ledger
-from medmm.scoring.reading import ReaderPool, Views
+from medmm.scoring.reading import ReaderPool, Views, reading_processes
 from medmm.types import Finding, Prediction, Rejection, Study
 
 _AHEAD = 2  # batches that are read before the model needs them
@@ -83,11 +82,11 @@ class Stream:
 
     def _read(self) -> Iterator[_Reading]:
         """Yield studies in their order, with the next ones being read meanwhile."""
-        workers = self.config.workers
-        workers = max(1, os.cpu_count() or 1) if workers is None else workers
         most = _AHEAD * self.config.batch_size
         waiting: deque[_Reading] = deque()
-        with ReaderPool(self.model.config.preprocess, self.model.config.model.max_views, workers) as pool:
+        with ReaderPool(
+            self.model.config.preprocess, self.model.config.model.max_views, reading_processes(self.config)
+        ) as pool:
             for study, print_ in self._wanted():
                 views = pool.submit([image.path for image in study.images])
                 waiting.append(_Reading(study, print_, views))

@@ -109,7 +109,7 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
         f"Truth of the findings: {card['truth']}; drafts are read by labeler version {card['labeler_version']}.",
         f"Target: {' and '.join(card['sections'])}{otherwise}.",
         f"Words are cut by the `{card['tokenizer']}` tokenizer.",
-        f"Drafts: {drafts['distinct']} different texts, the most frequent one in {drafts['identical_share']:.1%} of the"
+        f"Different drafts: {drafts['distinct']}, the most frequent one in {drafts['identical_share']:.1%} of the"
         f" studies (references: {drafts['identical_share_references']:.1%}); {drafts['words']:.1f} words on average"
         f" (references: {drafts['words_references']:.1f}).",
         f"Averages take in findings with at least {card['min_positives']} positives.",

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,14 +23,16 @@ def test_stack_leaves_missing_views_black_and_masked():
     assert images.mean(axis=(2, 3, 4)).tolist() == [[0.5, 0.0], [0.25, 0.25]]
 
 
+def _note(said, *words):
+    said.append(words[:2])
+
+
 def test_drafts_come_in_order_whatever_the_batch(grey_model):
     drafts = [f"Draft {number}." for number in range(26)]
     views = {f"s{level}": np.full((1, 1, 8, 8), level * 10 / 255, np.float32) for level in range(9)}
     for size in (1, 2, 4, 100):
         said = []
-        found = draft_all(
-            grey_model(drafts), list(views), views.__getitem__, size, lambda *words: said.append(words[:2])
-        )
+        found = draft_all(grey_model(drafts), list(views), views.__getitem__, size, partial(_note, said))
         assert [one.report for one in found] == drafts[:9]
         assert said[-1] == (9, 9)
 
