@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import medmm
 from medmm.config.schema import Config
@@ -129,14 +130,7 @@ def score_listing(
 ) -> ScoreSummary:
     """Do what :func:`score_folder` does with files that are listed and a model that is loaded already."""
     started = time.monotonic()
-    header = {
-        "medmm": medmm.__version__,
-        "versions": _versions(),
-        "run": dict(model.provenance),
-        "device": str(getattr(model, "device", config.device)),
-        "generate": config.generate.model_dump(mode="json"),
-        "input_hash": listing.hash(),
-    }
+    header = {**_header(model, config), "input_hash": listing.hash()}
     with Ledger.open(out, identity(model, config), header, resume=resume) as ledger:
         stream = Stream(listing, model, ledger, config.score, progress)
         status = "interrupted"
@@ -170,6 +164,16 @@ def identity(model: DraftingModel, config: Config) -> dict[str, str]:
         "weights": str(weights),
         "preprocess": model.preprocess_hash,
         "generate": hashlib.sha256(generate.encode()).hexdigest(),
+    }
+
+
+def _header(model: DraftingModel, config: Config) -> dict[str, Any]:
+    return {
+        "medmm": medmm.__version__,
+        "versions": _versions(),
+        "run": dict(model.provenance),
+        "device": str(getattr(model, "device", config.device)),
+        "generate": config.generate.model_dump(mode="json"),
     }
 
 

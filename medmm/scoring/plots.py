@@ -11,6 +11,7 @@ from medmm.io import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # of Okabe and Ito and of Tol: colours that the common kinds of colour blindness keep apart; the shapes do so in print
 _MODEL = "#88CCEE"
@@ -58,27 +59,37 @@ def finding_bars(
     Raises:
         ResourceError: The disk is full.
     """
+    from matplotlib import figure as figures
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     ordered = sorted(bars, key=lambda bar: (not bar.averaged, -bar.values.get("model", 0.0), bar.name))
     rows = [Bar("macro average", 0, macro, *macro_interval), *ordered] if macro else ordered
-    figure = Figure(figsize=(8.0, 1.5 + _ROW * len(rows)), dpi=120, layout="constrained")
+    figure = figures.Figure(figsize=(8.0, 1.5 + _ROW * len(rows)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     label = "model" if all(bar.low is None for bar in rows) else "model, 95% interval"
     values = [bar.values.get("model", 0.0) for bar in rows]
     axes.barh(range(len(rows)), values, height=0.72, color=_MODEL, label=label)
     _intervals(axes, rows)
+    _marks(axes, rows)
+    _dress(axes, rows)
+    _legend(figure, axes, label)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _marks(axes: Axes, rows: Sequence[Bar]) -> None:
     for key, (words, colour, shape, shift) in _MARKERS.items():
         places = [number + shift for number, bar in enumerate(rows) if key in bar.values]
         values = [bar.values[key] for bar in rows if key in bar.values]
         (line,) = axes.plot(values, places, shape, color=colour, label=words, zorder=4, clip_on=False)
         size, edge, rim = (11, 2.0, colour) if shape == "|" else (6, 0.5, "white")
         line.set(markersize=size, markeredgewidth=edge, markeredgecolor=rim)
-    _dress(axes, rows)
+
+
+def _legend(figure: Figure, axes: Axes, first: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: labels[place] != label)
+    order = sorted(range(len(labels)), key=lambda place: labels[place] != first)
     figure.legend(
         [handles[place] for place in order],
         [labels[place] for place in order],
@@ -86,8 +97,6 @@ def finding_bars(
         ncols=2,
         frameon=False,
     )
-    with atomic.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def _dress(axes: Axes, rows: Sequence[Bar]) -> None:
