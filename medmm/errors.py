@@ -33,6 +33,7 @@ class Reason(StrEnum):
     SYNTAX_UNSUPPORTED = "syntax_unsupported"
     DECODE_FAILED = "decode_failed"
     TOO_LARGE = "too_large"
+    DIMENSIONS_MISMATCH = "dimensions_mismatch"
     IMAGE_WITHOUT_REPORT = "image_without_report"
     REPORT_WITHOUT_IMAGE = "report_without_image"
     REPORT_EMPTY = "report_empty"
@@ -118,6 +119,10 @@ class ResourceError(MedmmError):
     """Out of disk or memory."""
 
     exit_code = ExitCode.RESOURCE
+
+
+class TrainingError(MedmmError):
+    """Training that cannot go on: the loss is no finite number."""
 
 
 class CheckpointError(MedmmError):

@@ -112,6 +112,8 @@ class PreprocessConfig(Section):
 
     size: int = Field(default=128, ge=32, le=1024)
     """Pixels along each side; images are stretched to a square by area averaging."""
+    depth: int | None = Field(default=None, ge=8, le=512)
+    """Slices that a volume is stretched to; None for projections."""
     window: Literal["auto"] = "auto"
     """The header's window where there is one, else the full range; MONOCHROME1 is inverted."""
     mean: float = 0.5
@@ -137,6 +139,8 @@ class FindingHeadConfig(Section):
 
     weight: float = Field(default=1.0, ge=0)
     """Weight of its loss; 0 switches the head off."""
+    hint: Fraction = 0.5
+    """Share of the studies for which, while training, the language model is told the truth in place of what the head sees."""
     names: tuple[str, ...] = ()
     """Findings; empty means those present in enough of the training reports."""
     minimum: int = Field(default=10, ge=1)
@@ -204,6 +208,8 @@ class TrainConfig(Section):
     batch_size: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
     """Batches summed before an optimizer step."""
+    text_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of each batch whose text is learned; encoder and finding head learn from all of it."""
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: Fraction = 0.05
@@ -220,8 +226,8 @@ class TrainConfig(Section):
     save_every: int = Field(default=200, ge=1)
     """Steps between resumable states."""
     keep_states: int = Field(default=2, ge=1)
-    workers: int = Field(default=0, ge=0)
-    """Loader processes; 0 loads in the training process, which is fastest from the cache."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that read the images once, before training; None: one a core, 0: none but the training process."""
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -291,3 +297,13 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _dimensions_agree(self) -> Config:
+        dims, depth = self.model.encoder.spatial_dims, self.preprocess.depth
+        if (dims == 3) != (depth is not None):
+            raise ValueError(
+                f"model.encoder.spatial_dims is {dims} and preprocess.depth {depth}: "
+                "set a depth for volumes and none for projections"
+            )
+        return self

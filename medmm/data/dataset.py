@@ -1,0 +1,208 @@
+"""Samples and batches. The order comes from (seed, epoch) and a sample's changes from (seed, epoch, study), so that a
+run cut off anywhere goes on with the very batches that it would have had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.config.schema import AugmentConfig
+from medmm.data.cache import ImageCache
+from medmm.data.decoding import WHITE
+from medmm.data.transforms import augment
+
+if TYPE_CHECKING:
+    import torch
+
+_BUCKET = 8
+"""Batches among which samples of like length are put together."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A study to learn from.
+
+    Attributes:
+        study_id: Its views stand in the cache under this id.
+        targets: Name to array, as the task encodes it; a vector whose length differs between studies is padded.
+        length: What makes samples alike to compute: tokens of the text.
+    """
+
+    study_id: str
+    targets: Mapping[str, npt.NDArray[Any]]
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Studies that are learned from together.
+
+    Attributes:
+        study_ids: B ids.
+        images: float32 ``[B, V, 1, *S]`` in [0, 1], zero where a study has fewer views.
+        view_mask: bool ``[B, V]``.
+        targets: Name to tensor ``[B, ...]``.
+    """
+
+    study_ids: tuple[str, ...]
+    images: torch.Tensor
+    view_mask: torch.Tensor
+    targets: Mapping[str, torch.Tensor]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move the tensors."""
+        targets = {name: tensor.to(device, non_blocking=True) for name, tensor in self.targets.items()}
+        images = self.images.to(device, non_blocking=True)
+        return Batch(self.study_ids, images, self.view_mask.to(device, non_blocking=True), targets)
+
+
+class StudyDataset:
+    """Batches of samples from the cache.
+
+    Args:
+        cache: Views of every sample.
+        samples: What to learn from.
+        padding: Value that fills up the vectors of a target; targets not named here have one shape.
+        seed: Makes order and changes.
+        changes: Changes of the images; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        cache: ImageCache,
+        samples: Sequence[Sample],
+        padding: Mapping[str, int],
+        seed: int,
+        changes: AugmentConfig | None = None,
+    ) -> None:
+        self.cache, self.samples, self.padding = cache, list(samples), dict(padding)
+        self.seed, self.changes = seed, changes
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def order(self, epoch: int, size: int) -> list[npt.NDArray[np.int64]]:
+        """Share an epoch out in batches.
+
+        Samples are shuffled, those of like length within each eight batches put together (so that little is padded),
+        and the batches shuffled again. The last samples that fill no batch are left out, other ones every epoch.
+
+        Args:
+            epoch: Counts from 0.
+            size: Samples of a batch.
+
+        Returns:
+            Indices into ``samples``; one batch of all where there are fewer than ``size``.
+        """
+        generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, "order")))
+        shuffled = generator.permutation(len(self.samples))
+        if len(shuffled) <= size:
+            return [shuffled]
+        shuffled = shuffled[: len(shuffled) // size * size]
+        batches: list[npt.NDArray[np.int64]] = []
+        for start in range(0, len(shuffled), _BUCKET * size):
+            some = shuffled[start : start + _BUCKET * size]
+            lengths = np.array([self.samples[index].length for index in some])
+            some = some[np.argsort(lengths, kind="stable")]
+            batches += [generator.permutation(one) for one in some.reshape(-1, size)]
+        return [batches[place] for place in generator.permutation(len(batches))]
+
+    def in_turn(self, size: int) -> list[npt.NDArray[np.int64]]:
+        """Every sample once, the short ones first, in batches of at most ``size``."""
+        order = np.argsort([sample.length for sample in self.samples], kind="stable")
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def batch(self, indices: Iterable[int], epoch: int | None) -> Batch:
+        """Put a batch together.
+
+        Args:
+            indices: Into ``samples``.
+            epoch: Chooses the changes of the images; None leaves them as they are.
+        """
+        import torch
+
+        samples = [self.samples[index] for index in indices]
+        views = [self._views(sample, epoch) for sample in samples]
+        most = max(len(one) for one in views)
+        images = np.zeros((len(views), most, *views[0].shape[1:]), dtype=np.float32)
+        mask = np.zeros((len(views), most), dtype=bool)
+        for row, one in enumerate(views):
+            images[row, : len(one)] = one
+            mask[row, : len(one)] = True
+        targets = {name: torch.from_numpy(self._joined(name, samples)) for name in samples[0].targets}
+        ids = tuple(sample.study_id for sample in samples)
+        return Batch(ids, torch.from_numpy(images), torch.from_numpy(mask), targets)
+
+    def _views(self, sample: Sample, epoch: int | None) -> npt.NDArray[np.float32]:
+        stored = self.cache.stored[list(self.cache.rows[sample.study_id])]
+        if epoch is None or self.changes is None:
+            return stored.astype(np.float32) / WHITE
+        generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, sample.study_id)))
+        return augment(stored, self.changes, generator)
+
+    def _joined(self, name: str, samples: Sequence[Sample]) -> npt.NDArray[Any]:
+        arrays = [sample.targets[name] for sample in samples]
+        if name not in self.padding:
+            return np.stack(arrays)
+        longest = max(len(array) for array in arrays)
+        joined = np.full((len(arrays), longest), self.padding[name], dtype=arrays[0].dtype)
+        for row, array in enumerate(arrays):
+            joined[row, : len(array)] = array
+        return joined
+
+
+def ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Make batches in a thread while others are learned from; reading and warping let go of the interpreter.
+
+    Args:
+        batches: Makes one batch after the other.
+        depth: Batches that wait at most; 0 makes each when it is asked for.
+    """
+    if depth == 0:
+        yield from batches
+        return
+    waiting: queue.Queue[Batch | BaseException | None] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def fill() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # handed to the reader, who raises it
+            put(error)
+
+    thread = threading.Thread(target=fill, name="medmm-batches", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _key(seed: int, epoch: int, name: str) -> npt.NDArray[np.uint64]:
+    """The 128 bits that a Philox generator (Salmon et al. 2011) starts from."""
+    digest = hashlib.blake2b(f"{seed}\0{epoch}\0{name}".encode(), digest_size=16).digest()
+    return np.frombuffer(digest, dtype=np.uint64)

@@ -1,0 +1,130 @@
+"""Findings ask the image for themselves.
+
+Shape legend: B studies, M image tokens of a study, F findings, K channels of an image token, L=3 sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medmm.types import Laterality
+
+SIDES = tuple(Laterality)
+"""Order of the side logits."""
+
+
+
+@dataclass(frozen=True)
+class FindingOutput:
+    """What the head sees.
+
+    Attributes:
+        features_bfk: ``[B, F, K]`` float32, what each finding took from the image.
+        presence_bf: ``[B, F]`` float32 logits that the finding is present.
+        sides_bfl: ``[B, F, 3]`` float32 logits over :data:`SIDES`, given that it is present.
+    """
+
+    features_bfk: Tensor
+    presence_bf: Tensor
+    sides_bfl: Tensor
+
+
+class FindingQueries(nn.Module):
+    """A learned query a finding attends over the image tokens and reads presence and side from what it gets.
+
+    Args:
+        names: The findings, in the order of every F axis.
+        width: Channels K of an image token.
+        prevalence: Share of training studies with each finding; the head starts from it.
+    """
+
+    offset: Tensor
+
+    def __init__(self, names: Sequence[str], width: int, prevalence: Sequence[float]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        count = len(self.names)
+        self.queries = nn.Parameter(torch.randn(count, width) * 0.02)
+        self.keys_values = nn.Linear(width, 2 * width)
+        self.mix = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.presence = nn.Parameter(torch.randn(count, width) / math.sqrt(width))
+        odds = [math.log(p / (1 - p)) for p in (min(max(p, 0.01), 0.99) for p in prevalence)]
+        self.bias = nn.Parameter(torch.tensor(odds))
+        self.sides = nn.Parameter(torch.randn(count, len(SIDES), width) / math.sqrt(width))
+        self.register_buffer("offset", torch.zeros(count))
+
+    def forward(self, tokens_bmk: Tensor, mask_bm: Tensor) -> FindingOutput:
+        """Read the findings.
+
+        Args:
+            tokens_bmk: ``[B, M, K]`` image tokens of all views of a study.
+            mask_bm: ``[B, M]`` bool, False for tokens of absent views.
+        """
+        batch, _, width = tokens_bmk.shape
+        keys, values = self.keys_values(tokens_bmk).chunk(2, dim=-1)
+        queries = self.queries.expand(batch, -1, -1)
+        attended = functional.scaled_dot_product_attention(
+            _split(queries.to(keys.dtype)), _split(keys), _split(values), attn_mask=mask_bm[:, None, None, :]
+        )
+        taken = self.mix(attended.transpose(1, 2).flatten(2)).float()
+        weights = (mask_bm / mask_bm.sum(1, keepdim=True)).unsqueeze(-1)
+        mean = (tokens_bmk.float() * weights).sum(1, keepdim=True)  # of the whole study; trains from the first step on
+        features = self.norm(taken + mean)
+        presence = (features * self.presence).sum(-1) + self.bias
+        sides = torch.einsum("bfk,flk->bfl", features, self.sides)
+        return FindingOutput(features, presence, sides)
+
+    def probabilities(self, presence_bf: Tensor) -> Tensor:
+        """Probabilities in [0, 1] in which the threshold chosen on validation lies at one half.
+
+        Args:
+            presence_bf: ``[B, F]`` logits.
+        """
+        return torch.sigmoid(presence_bf - self.offset)
+
+
+class FindingTokens(nn.Module):
+    """Tell the language model what the head sees: a token a finding, from its feature and its probabilities.
+
+    Args:
+        count: Findings F.
+        width: Channels K of a feature.
+        out: Channels of the language model's embeddings.
+    """
+
+    def __init__(self, count: int, width: int, out: int) -> None:
+        super().__init__()
+        self.feature = nn.Linear(width, out)
+        self.absent = nn.Parameter(torch.randn(count, out) * 0.5)
+        self.present = nn.Parameter(torch.randn(count, out) * 0.5)
+        self.sides = nn.Parameter(torch.randn(count, len(SIDES), out) * 0.5)
+        self.norm = nn.LayerNorm(out)
+
+    def forward(self, features_bfk: Tensor, present_bf: Tensor, sides_bfl: Tensor) -> Tensor:
+        """Make tokens.
+
+        Args:
+            features_bfk: ``[B, F, K]`` features of the head.
+            present_bf: ``[B, F]`` probability in [0, 1] that the finding is present.
+            sides_bfl: ``[B, F, 3]`` probabilities of the sides, summing to 1 (or to 0 where no side is meant).
+
+        Returns:
+            ``[B, F, out]`` float32.
+        """
+        share = present_bf.unsqueeze(-1)
+        said = share * self.present + (1 - share) * self.absent
+        sided = share * torch.einsum("bfl,flo->bfo", sides_bfl, self.sides)
+        tokens: Tensor = self.norm(self.feature(features_bfk).float() + said + sided)
+        return tokens
+
+
+def _split(x: Tensor) -> Tensor:
+    """``[B, X, K]`` to ``[B, heads, X, K / heads]``, four heads where K allows."""
+    return x.unflatten(-1, (math.gcd(x.shape[-1], 4), -1)).transpose(1, 2)

@@ -1,0 +1,102 @@
+"""Text to token ids and back: a byte-level BPE learned from the training reports, or a language model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.errors import CheckpointError
+
+_BEGIN, _END, _PAD = "<s>", "</s>", "<pad>"
+
+
+class ReportTokenizer:
+    """A Hugging Face tokenizer with the three special tokens that training needs.
+
+    Args:
+        inner: A ``PreTrainedTokenizerBase``. Where it has no pad token, its end token pads; where it has no begin
+            token, its end token (or BERT's ``[CLS]``) begins.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.end = _first(inner.eos_token_id, inner.sep_token_id)
+        self.begin = _first(inner.bos_token_id, inner.cls_token_id, self.end)
+        self.pad = _first(inner.pad_token_id, self.end)
+
+    @property
+    def size(self) -> int:
+        """Number of token ids."""
+        return len(self.inner)
+
+    def encode(self, text: str, longest: int) -> tuple[npt.NDArray[np.int64], bool]:
+        """Turn text into ``[T]`` ids that end with the end token, T at most ``longest``; says whether it was cut."""
+        ids = self.inner.encode(text, add_special_tokens=False)
+        return np.array([*ids[: longest - 1], self.end], dtype=np.int64), len(ids) > longest - 1
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text, up to the first end token, white space collapsed."""
+        kept: list[int] = []
+        for token in ids:
+            if token in (self.end, self.pad):
+                break
+            kept.append(int(token))
+        return " ".join(self.inner.decode(kept, skip_special_tokens=True).split())
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json`` and its settings into ``folder``."""
+        self.inner.save_pretrained(str(folder))
+
+
+def learn_tokenizer(texts: Iterable[str], size: int) -> ReportTokenizer:
+    """Learn a byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2), which spells any text.
+
+    Args:
+        texts: Target texts of the training split.
+        size: Most token ids; at least the 256 bytes and 3 special tokens are made.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        special_tokens=[_BEGIN, _END, _PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return ReportTokenizer(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_BEGIN, eos_token=_END, pad_token=_PAD)
+    )
+
+
+def load_tokenizer(source: str | Path) -> ReportTokenizer:
+    """Load a tokenizer from a local folder, or by hub id where ``source`` is no folder.
+
+    Raises:
+        CheckpointError: No tokenizer can be loaded from there.
+    """
+    from transformers import AutoTokenizer
+
+    local = Path(source).is_dir()
+    try:
+        inner = AutoTokenizer.from_pretrained(str(source), local_files_only=local, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        fix = "Name a folder that holds tokenizer.json, or a hub id that can be reached."
+        raise CheckpointError("no tokenizer can be loaded", where="model.decoder.source", fix=fix) from error
+    return ReportTokenizer(inner)
+
+
+def _first(*ids: int | None) -> int:
+    for one in ids:
+        if one is not None:
+            return int(one)
+    raise CheckpointError("the tokenizer has no end token", where="model.decoder.source", expected="an eos or sep token")

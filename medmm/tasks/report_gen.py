@@ -1,0 +1,244 @@
+"""Report generation: the views of a study in, a drafted report out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medmm.config.schema import Config
+from medmm.data.dataset import Batch, Sample
+from medmm.errors import CheckpointError, DataError, Reason, StudyError
+from medmm.io.atomic import write_json
+from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_decoder, small_decoder
+from medmm.models.heads import SIDES, FindingQueries
+from medmm.models.image_encoder import build_encoder
+from medmm.models.report_generator import Hint, ReportGenerator, ReportOutput
+from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
+from medmm.reports.findings import LABELER_VERSION, label_report
+from medmm.reports.target import target_text
+from medmm.tasks.base import Draft, Encoded, LossOutput, Task
+from medmm.tasks.findings import Labels, best_offsets, choose_findings, finding_targets
+from medmm.types import Finding, Rejection, Status, Study
+
+FORMAT = 1
+_IGNORED = -100  # torch's cross entropy leaves such targets out
+_DESCRIPTION, _TOKENIZER, _DECODER = "task.json", "tokenizer", "decoder"
+
+
+@dataclass(frozen=True)
+class _Target:
+    text: str
+    labels: Labels
+
+
+class ReportGeneration(Task):
+    """Drafts the target sections of a report."""
+
+    name: ClassVar[str] = "report_gen"
+
+    def __init__(
+        self, config: Config, tokenizer: ReportTokenizer, decoder: TextDecoder, findings: dict[str, float]
+    ) -> None:
+        """Put the model together.
+
+        Args:
+            config: The run's config.
+            tokenizer: Text to ids.
+            decoder: The language model.
+            findings: The head's findings and how often each is present in training; empty to do without head.
+        """
+        self.config, self.tokenizer, self.findings = config, tokenizer, findings
+        self.padding: Mapping[str, int] = {"ids": _IGNORED}
+        prep, wanted = config.preprocess, config.model
+        shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
+        encoder = build_encoder(wanted.encoder, shape)
+        head = FindingQueries(tuple(findings), encoder.width, tuple(findings.values())) if findings else None
+        self.model: ReportGenerator = ReportGenerator(encoder, decoder, head, prep, wanted.max_views)
+        _require_room(self.model, wanted.decoder.max_tokens)
+
+    @classmethod
+    def build(cls, config: Config, studies: Iterable[Study]) -> ReportGeneration:
+        """Learn the tokenizer and choose the findings, then make the model."""
+        targets = [one for one in (_read(study, config) for study in studies) if isinstance(one, _Target)]
+        if not targets:
+            raise DataError(
+                "no training study has a target text",
+                where="data",
+                expected=f"reports with {' or '.join(config.target.sections)}",
+                fix="Choose other target.sections, or set target.whole_text=true for notes without headings.",
+            )
+        names, shares = choose_findings([target.labels for target in targets], config.model.findings)
+        findings = dict(zip(names, shares, strict=True))
+        wanted = config.model.decoder
+        if wanted.source is None:
+            tokenizer = learn_tokenizer((target.text for target in targets), wanted.vocabulary)
+            decoder = small_decoder(wanted, tokenizer, _longest_prefix(config, len(findings)))
+        else:
+            tokenizer = load_tokenizer(wanted.source)
+            decoder = pretrained_decoder(wanted.source, tokenizer)
+        return cls(config, tokenizer, decoder, findings)
+
+    @classmethod
+    def load(cls, folder: Path, config: Config) -> ReportGeneration:
+        """Make the model that :meth:`save` described."""
+        try:
+            said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            version, task, findings = said["format"], said["task"], dict(said["findings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError("the model's description cannot be read", where=_DESCRIPTION) from error
+        if (version, task) != (FORMAT, cls.name):
+            got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
+            raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
+        tokenizer = load_tokenizer(folder / _TOKENIZER)
+        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), findings)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer, the language model's settings and ``task.json``, which names sections and findings."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(folder / _TOKENIZER)
+        self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
+        target = self.config.target
+        said = {
+            "format": FORMAT,
+            "task": self.name,
+            "target_sections": list(target.sections),
+            "whole_text": target.whole_text,
+            "findings": self.findings,
+            "sides": list(SIDES),
+            "labeler": LABELER_VERSION,
+        }
+        write_json(folder / _DESCRIPTION, said)
+
+    def encode(self, studies: Iterable[Study]) -> Encoded:
+        """Turn target texts into ids and findings into targets."""
+        samples: list[Sample] = []
+        rejections: list[Rejection] = []
+        cut = 0
+        for study in studies:
+            target = _read(study, self.config)
+            if isinstance(target, Rejection):
+                rejections.append(target)
+                continue
+            ids, was_cut = self.tokenizer.encode(target.text, self.config.model.decoder.max_tokens)
+            cut += was_cut
+            targets = {"ids": ids, **finding_targets(target.labels, tuple(self.findings))}
+            samples.append(Sample(study.study_id, targets, len(ids)))
+        limit = self.config.model.decoder.max_tokens
+        notes = [f"{cut} of {len(samples)} targets were cut at {limit} tokens"] if cut else []
+        return Encoded(samples, rejections, notes)
+
+    def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
+        """Cross entropy of the text plus the weighted loss of the findings head."""
+        ids = batch.targets["ids"]
+        hint = None
+        if model.training:
+            ids = ids[: max(1, round(self.config.train.text_share * len(ids)))]
+            hint = self._hint(batch, len(ids))
+        output: ReportOutput = model(batch.images, batch.view_mask, ids.masked_fill(ids < 0, self.tokenizer.pad), hint)
+        assert output.logits_btv is not None
+        text = functional.cross_entropy(output.logits_btv.float().flatten(0, 1), ids.flatten(), ignore_index=_IGNORED)
+        if output.findings is None:
+            return LossOutput(text, {"text": text.detach()})
+        presence, sides = _finding_losses(output, batch.targets)
+        total = text + self.config.model.findings.weight * (presence + 0.2 * sides)
+        return LossOutput(
+            total, {"text": text.detach(), "findings": presence.detach(), "sides": sides.detach()}
+        )
+
+    def _hint(self, batch: Batch, count: int) -> Hint | None:
+        """The truth for half of the studies, drawn anew at each step."""
+        if not self.findings:
+            return None
+        present, known, side = (batch.targets[name][:count] for name in ("present", "known", "side"))
+        use = torch.rand(count, 1, device=present.device) < self.config.model.findings.hint
+        said = functional.one_hot(side.clamp(min=0), len(SIDES)).float()
+        return Hint(use & (known > 0), present, use & (side >= 0), said)
+
+    @property
+    def finding_names(self) -> tuple[str, ...]:
+        """The head's findings."""
+        return tuple(self.findings)
+
+    @torch.no_grad()
+    def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:
+        """Write reports and read their findings."""
+        ids, probabilities, _ = self.model.draft(images, view_mask, self.config.generate)
+        drafts = []
+        for row, tokens in enumerate(ids.tolist()):
+            text = self.tokenizer.decode(tokens)
+            found: dict[str, Finding] = dict(label_report(text))
+            for place, name in enumerate(self.findings if probabilities is not None else ()):
+                assert probabilities is not None
+                known = found.get(name, Finding(Status.UNMENTIONED))
+                found[name] = replace(known, probability=float(probabilities[row, place]))
+            drafts.append(Draft(text, found))
+        return drafts
+
+    @torch.no_grad()
+    def settle(self, batches: Callable[[], Iterable[Batch]]) -> Mapping[str, float]:
+        """Choose each finding's threshold on validation."""
+        head = self.model.head
+        if head is None:
+            return {}
+        self.model.eval()
+        rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        for batch in batches():
+            tokens, mask = self.model.see(batch.images, batch.view_mask)
+            rows.append((head(tokens, mask).presence_bf, batch.targets["present"], batch.targets["known"]))
+        logits, present, known = (
+            np.concatenate([row[part].double().cpu().numpy() for row in rows]) for part in range(3)
+        )
+        offsets = best_offsets(logits, present, known)
+        head.offset.copy_(torch.from_numpy(offsets))
+        return {f"threshold/{name}": float(value) for name, value in zip(head.names, offsets, strict=True)}
+
+
+def _read(study: Study, config: Config) -> _Target | Rejection:
+    if study.report is None:
+        return Rejection(study.study_id, Reason.IMAGE_WITHOUT_REPORT, "the study has no report")
+    try:
+        text = target_text(study.report, config.target.sections, config.target.whole_text)
+    except StudyError as error:
+        return Rejection(study.study_id, error.reason, error.what)
+    return _Target(text, label_report(text))
+
+
+def _finding_losses(output: ReportOutput, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Binary cross entropy of presence where it is known, cross entropy of the side where one is said."""
+    assert output.findings is not None
+    logits, known = output.findings.presence_bf.float(), targets["known"]
+    each = functional.binary_cross_entropy_with_logits(logits, targets["present"], reduction="none")
+    presence = (each * known).sum() / known.sum().clamp(min=1)
+    side = targets["side"].flatten()
+    sides = functional.cross_entropy(
+        output.findings.sides_bfl.float().flatten(0, 1), side, ignore_index=_IGNORED, reduction="sum"
+    )
+    return presence, sides / (side >= 0).sum().clamp(min=1)
+
+
+def _longest_prefix(config: Config, findings: int) -> int:
+    """More than enough places for the prefix of any encoder: a token for every 16 pixels along each axis."""
+    prep = config.preprocess
+    tokens = (prep.size // 16 + 1) ** 2 * (1 if prep.depth is None else prep.depth // 16 + 1)
+    return config.model.max_views * tokens + findings
+
+
+def _require_room(model: ReportGenerator, longest: int) -> None:
+    places = model.decoder.places
+    needed = model.prefix_length + 1 + longest
+    if places is not None and needed > places:
+        raise DataError(
+            "the language model has too few places",
+            where="model.decoder",
+            got=f"{places}",
+            expected=f"{needed}: {model.prefix_length} image and finding tokens and {longest} of text",
+            fix="Set a smaller model.decoder.max_tokens, preprocess.size or model.max_views.",
+        )

@@ -1,0 +1,99 @@
+"""``MODEL_CARD.md``: what a run is for, what it learned from, and where it must not be trusted (Mitchell et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medmm.config.schema import Config
+from medmm.io.atomic import write_text
+from medmm.training.checkpoint import Standing
+from medmm.training.plan import Plan
+
+_TEMPLATE = """\
+# Model card: {task}
+
+**Not a medical device.** Drafts are for research and for review by a radiologist; none may reach a patient's record unread.
+
+## Model
+- Task: {task}. {about}
+- Image encoder: {encoder}, {dims}D, {shape} pixels, up to {views} views a study.
+- Language model: {decoder}.
+- Finding head: {head}.
+- {parameters:.1f} M parameters, trained in {precision} on {device}, seed {seed}.
+
+## Input and output
+- Input: images `[B, V, 1, {shape_axes}]`, float32 in [0, 1]; `model/preprocess.json` says how they are made and is checked on loading.
+- Output: {output}.
+
+## Data
+- Reader `{reader}`; {train} studies to learn from, {validation} to validate; {aside} set aside, with reasons in `quarantine.jsonl`.
+- Data hash `{data_hash}`, split hash `{split_hash}`. Patients never lie in two splits.
+
+## Training
+- {steps} of {planned} steps of {batch} studies; the kept weights are those after step {best_step}, validation loss {best_loss}.
+- Curves: `curves.png`, numbers: `history.json`.
+
+## Metrics
+To come: `medmm evaluate --run` on this directory writes `metrics.json` and `metrics.md`, beside baselines and with intervals.
+
+## Intended use
+Research on drafting reports from images like those it was trained on: same kind of patients, devices, views and reporting style.
+
+## Limits
+- It says what its training reports say, their omissions and habits included; it does not know earlier studies of the patient.
+- Findings outside the list above, rare ones, other body parts and other modalities are not recognised as such.
+- Figures of one hospital do not carry over to another; measure on your own data first.
+{notes}"""
+
+
+def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts: Mapping[str, Any]) -> None:
+    """Write the model card.
+
+    Args:
+        path: The file.
+        config: The run's config.
+        plan: What was planned.
+        standing: Where training ended.
+        facts: ``train``, ``validation`` and ``aside`` (numbers of studies), ``data_hash``, ``split_hash``, ``findings``
+            (names) and ``notes`` (sentences).
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    prep, encoder, decoder = config.preprocess, config.model.encoder, config.model.decoder
+    sides = [prep.size, prep.size] if prep.depth is None else [prep.depth, prep.size, prep.size]
+    sections = " and ".join(config.target.sections)
+    whole = ", or the whole text where none is found" if config.target.whole_text else ""
+    findings = ", ".join(facts["findings"])
+    own = decoder.source is not None
+    text = _TEMPLATE.format(
+        task=config.task,
+        about=f"Target: {sections}{whole}.",
+        encoder=encoder.name,
+        dims=encoder.spatial_dims,
+        shape=" x ".join(map(str, sides)),
+        shape_axes=", ".join(map(str, sides)),
+        views=config.model.max_views,
+        decoder="a pretrained causal model" if own else f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch",
+        head=findings or "none",
+        parameters=plan.parameters_m,
+        precision=plan.precision,
+        device=plan.device,
+        seed=config.seed,
+        output=f"a text with {sections}" + ("; a probability for each finding of the head" if findings else ""),
+        reader=config.data.reader,
+        train=facts["train"],
+        validation=facts["validation"],
+        aside=facts["aside"],
+        data_hash=facts["data_hash"][:16],
+        split_hash=facts["split_hash"][:16],
+        steps=standing.step,
+        planned=plan.steps,
+        batch=plan.batch,
+        best_step=standing.best_step or standing.step,
+        best_loss="none" if standing.best_loss is None else f"{standing.best_loss:.4f}",
+        notes="".join(f"- {note}.\n" for note in facts["notes"]),
+    )
+    write_text(path, text)

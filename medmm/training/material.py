@@ -1,0 +1,132 @@
+"""What a run learns from: studies chosen from the manifest, their samples, and their images in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medmm.config.schema import Config
+from medmm.data.cache import ImageCache
+from medmm.data.dataset import Sample
+from medmm.data.manifest import Manifest
+from medmm.errors import DataError
+from medmm.io.atomic import write_text
+from medmm.tasks.base import Encoded, Task
+from medmm.training.plan import Plan
+from medmm.types import Rejection, Study
+
+
+@dataclass(frozen=True)
+class Material:
+    """Samples and images.
+
+    Attributes:
+        cache: Views of all samples.
+        train: Samples to learn from.
+        validation: Samples to validate on.
+        rejections: Studies and images that were set aside.
+        notes: What was unusual, one sentence each, without patient data.
+    """
+
+    cache: ImageCache
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
+    rejections: Sequence[Rejection]
+    notes: Sequence[str]
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of studies: ``train``, ``validation`` and ``aside``."""
+        return {"train": len(self.train), "validation": len(self.validation), "aside": len(self.rejections)}
+
+    def write_rejections(self, path: Path) -> None:
+        """Write a line of JSON for everything that was set aside; readable by its owner alone, it holds paths.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
+        lines = [
+            json.dumps({"study_id": one.study_id, "reason": one.reason, "detail": one.detail,
+                        "path": None if one.path is None else str(one.path)})
+            for one in self.rejections
+        ]  # fmt: skip
+        write_text(path, "".join(line + "\n" for line in lines), mode=0o600)
+
+
+def gather(
+    manifest: Manifest,
+    config: Config,
+    plan: Plan,
+    folder: Path,
+    task: Task | Callable[[Iterable[Study]], Task],
+    progress: Callable[..., None] | None = None,
+) -> tuple[Task, Material]:
+    """Choose studies, encode them and read their images.
+
+    Args:
+        manifest: Studies with their split.
+        config: The run's config.
+        plan: How many studies are used.
+        folder: Where the image cache lies.
+        task: Encodes the studies, or makes the task that does from the training studies.
+        progress: Called as ``progress(done, total, note)``.
+
+    Raises:
+        DataError: No training study has both a target and a readable image.
+        ResourceError: The disk is full.
+    """
+    counts = manifest.counts()
+    train = _chosen(manifest, "train", plan.studies, counts["train"], config.seed)
+    validation = _chosen(manifest, "val", plan.validation, counts["val"], config.seed)
+    made = task if isinstance(task, Task) else task(train)
+    encoded = [made.encode(train), made.encode(validation)]
+    wanted = {sample.study_id for one in encoded for sample in one.samples}
+    workers = len(os.sched_getaffinity(0)) if config.train.workers is None else config.train.workers
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total, "reading images")
+
+    cache, unread = ImageCache.build(
+        [study for study in (*train, *validation) if study.study_id in wanted],
+        config.preprocess,
+        folder,
+        config.model.max_views,
+        workers,
+        tell,
+    )
+    kept = [[sample for sample in one.samples if sample.study_id in cache] for one in encoded]
+    aside = [*encoded[0].rejections, *encoded[1].rejections, *unread]
+    if not kept[0]:
+        raise DataError("no training study can be used", where="data", got=_reasons(aside))
+    return made, Material(cache, kept[0], kept[1], aside, _notes(encoded))
+
+
+def _chosen(manifest: Manifest, split: str, most: int, number: int, seed: int) -> list[Study]:
+    """Up to ``most`` studies of a split that have images and a report, by a hash of seed and id."""
+    usable = (study for study in manifest.studies(split) if study.images and study.report is not None)
+    if number <= most:
+        return list(usable)
+    share = min(1.0, 1.1 * most / number + 0.01)  # a few more than wanted, for those without images or report
+    ranked = sorted(_ranked(usable, seed, share), key=lambda pair: pair[0])
+    return [study for _, study in ranked[:most]]
+
+
+def _ranked(studies: Iterable[Study], seed: int, share: float) -> Iterator[tuple[float, Study]]:
+    for study in studies:
+        digest = hashlib.blake2b(f"{seed}\0{study.study_id}".encode(), digest_size=8).digest()
+        rank = int.from_bytes(digest, "big") / 2**64
+        if rank < share:
+            yield rank, study
+
+
+def _reasons(rejections: Sequence[Rejection]) -> str:
+    reasons = [str(one.reason) for one in rejections]
+    return ", ".join(f"{reasons.count(name)} x {name}" for name in sorted(set(reasons))) or "no study with images and report"
+
+
+def _notes(encoded: Sequence[Encoded]) -> list[str]:
+    return [f"{split}: {note}" for split, one in zip(("training", "validation"), encoded, strict=True) for note in one.notes]

@@ -1,0 +1,96 @@
+"""Parameter groups, the learning rate's course, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from medmm.config.schema import TrainConfig
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) that decays matrices and kernels, not biases, norms, places and single vectors.
+
+    Args:
+        model: Its parameters that take gradients.
+        config: Learning rate and decay.
+    """
+    decayed, free = [], []
+    for _, parameter, spared in _parameters(model):
+        (free if spared else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), eps=1e-8, fused=True)
+
+
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    """Name, parameter, and whether it is spared from decay; each once, shared ones under their first name."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield name, parameter, parameter.ndim < 2 or id(parameter) in embeddings
+
+
+def rate(step: int, steps: int, config: TrainConfig) -> float:
+    """Learning rate of a step: a linear rise over the first share of the steps, then half a cosine to a hundredth.
+
+    Args:
+        step: Counts from 0.
+        steps: Steps of the whole run.
+        config: Peak and share of the rise.
+    """
+    rising = max(1, round(config.warmup * steps))
+    if step < rising:
+        return config.lr * (step + 1) / rising
+    done = (step - rising) / max(1, steps - rising)
+    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Average:
+    """Moving average of a model's weights and of its running statistics (Polyak & Juditsky 1992).
+
+    Early on the average follows fast, by the decay (1 + step) / (10 + step) while that is the smaller one.
+
+    Args:
+        model: The model that is averaged.
+        decay: Share of the old average that a step keeps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after ``step`` (counted from 0)."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        own, new = list(self.model.state_dict().values()), list(model.state_dict().values())
+        real = [place for place, tensor in enumerate(own) if tensor.is_floating_point()]
+        torch._foreach_lerp_([own[place] for place in real], [new[place] for place in real], 1 - decay)
+        for place in set(range(len(own))) - set(real):
+            own[place].copy_(new[place])
+
+
+def named_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimizer's memory by parameter name: ``NAME/exp_avg``, ``NAME/exp_avg_sq`` and ``NAME/step``."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter, _ in _parameters(model)
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(model: nn.Module, optimizer: torch.optim.Optimizer, named: dict[str, torch.Tensor]) -> None:
+    """Give an optimizer the memory that :func:`named_moments` took.
+
+    Raises:
+        KeyError: A name is not that of a parameter.
+    """
+    parameters = {name: parameter for name, parameter, _ in _parameters(model)}
+    for key, value in named.items():
+        name, _, kind = key.rpartition("/")
+        parameter = parameters[name]
+        optimizer.state[parameter][kind] = value.to(parameter.device, copy=True)

@@ -1,0 +1,171 @@
+"""From a manifest to a run directory, and back to a model that drafts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medmm import registry
+from medmm.config.schema import Config
+from medmm.data.dataset import StudyDataset
+from medmm.data.manifest import Manifest
+from medmm.io.atomic import write_json, write_text
+from medmm.tasks.base import Task
+from medmm.tracking import NoTracker, Tracker, deidentified
+from medmm.training.card import write_card
+from medmm.training.checkpoint import POINTER, Standing
+from medmm.training.curves import draw_curves
+from medmm.training.loaded import LoadedModel, load, save_model
+from medmm.training.loop import Hooks, Loop
+from medmm.training.material import Material, gather
+from medmm.training.plan import Plan, plan
+from medmm.training.provenance import config_hash, describe_run, read_record, write_record
+
+__all__ = ["LoadedModel", "RunResult", "finetune", "load"]
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        out: Run directory.
+        steps: Optimizer steps done.
+        minutes: Time spent training, over all parts of the run.
+        best_loss: Validation loss of the weights kept; the last training loss where nothing was validated.
+        best_step: Steps after which they stood.
+    """
+
+    out: Path
+    steps: int
+    minutes: float
+    best_loss: float
+    best_step: int
+
+
+def finetune(
+    config: Config,
+    manifest: Manifest,
+    out: Path,
+    resume: bool = False,
+    tracker: Tracker | None = None,
+    progress: Callable[..., None] | None = None,
+) -> RunResult:
+    """Train a task on the manifest's training split and write a run directory.
+
+    Args:
+        config: The whole config; ``out/config.yaml`` holds it (see ``records.claim``).
+        manifest: Studies with their split.
+        out: Run directory.
+        resume: Go on from the last state in ``out``, if there is one.
+        tracker: Where numbers go.
+        progress: Called as ``progress(done, total, note)``.
+
+    Raises:
+        DataError: No study can be learned from.
+        TrainingError: The loss is no finite number.
+        CheckpointError: The state to resume from is refused, or a language model cannot be loaded.
+        ResourceError: Out of disk or memory.
+    """
+    tracker = tracker or NoTracker()
+    chosen = _plan_of(out, resume) or plan(config, manifest.counts()["train"])
+    torch.set_num_threads(chosen.threads)
+    task, material = _prepare(config, manifest, out, chosen, resume, progress)
+    record = describe_run(config, chosen.device, manifest.data_hash, manifest.split_hash, tracker.run_id)
+    record |= {"plan": chosen.as_dict(), "finished": False, **material.counts()}
+    if _is_main():
+        write_record(out, record)
+        material.write_rejections(out / "quarantine.jsonl")
+        tracker.log_params({**deidentified(config), "plan": chosen.as_dict()})
+        tracker.log_tags({"data_hash": manifest.data_hash, "split_hash": manifest.split_hash})
+    loop = Loop(
+        task,
+        StudyDataset(material.cache, material.train, task.padding, config.seed, config.train.augment),
+        StudyDataset(material.cache, material.validation, task.padding, config.seed) if material.validation else None,
+        config,
+        chosen,
+        out,
+        _mark(config, manifest, material, chosen),
+        Hooks(progress, tracker.log_metrics),
+    )
+    standing = loop.run(resume)
+    settled = task.settle(loop.validation_batches) if material.validation else {}
+    if _is_main():
+        _finish(task, config, out, chosen, standing, material, record, settled, tracker)
+    loss = standing.best_loss if standing.best_loss is not None else standing.train[-1]["loss"]
+    return RunResult(out, standing.step, standing.seconds / 60, loss, standing.best_step or standing.step)
+
+
+def _prepare(
+    config: Config, manifest: Manifest, out: Path, chosen: Plan, resume: bool, progress: Callable[..., None] | None
+) -> tuple[Task, Material]:
+    """Make the task and its samples; one process of many reads the images, the others find them read."""
+    kind: type[Task] = registry.resolve("task", config.task)
+    known = kind.load(out / "model", config) if resume and (out / POINTER).is_file() else None
+
+    def build(studies: Any) -> Task:
+        torch.manual_seed(config.seed)
+        task = kind.build(config, studies)
+        if _is_main():
+            task.save(out / "model")
+        return task
+
+    from accelerate import PartialState
+
+    with PartialState(cpu=chosen.device == "cpu").main_process_first():
+        return gather(manifest, config, chosen, out / "cache", known or build, progress)
+
+
+def _finish(
+    task: Task,
+    config: Config,
+    out: Path,
+    chosen: Plan,
+    standing: Standing,
+    material: Material,
+    record: dict[str, Any],
+    settled: Mapping[str, float],
+    tracker: Tracker,
+) -> None:
+    """Write what the run is judged and used by."""
+    save_model(task, out / "model")
+    keys = ("step", "best_step", "best_loss", "train", "validation")
+    history = {"format": 1, **{key: asdict(standing)[key] for key in keys}, "settled": dict(settled)}
+    write_json(out / "history.json", history)
+    draw_curves(standing, out / "curves.png")
+    facts = material.counts() | {
+        "data_hash": record["data_hash"],
+        "split_hash": record["split_hash"],
+        "findings": task.finding_names,
+        "notes": material.notes,
+    }
+    write_card(out / "MODEL_CARD.md", config, chosen, standing, facts)
+    write_record(out, record | {"finished": True, "steps": standing.step, "best_step": standing.best_step})
+    tracker.log_artifact(out / "curves.png")
+    tracker.log_artifact(out / "MODEL_CARD.md")
+    if config.tracking.log_model:
+        tracker.log_model(out)
+
+
+def _plan_of(out: Path, resume: bool) -> Plan | None:
+    """The plan that a run was started with; it stays, wherever the run goes on."""
+    found = read_record(out).get("plan") if resume else None
+    return Plan(**found) if found else None
+
+
+def _mark(config: Config, manifest: Manifest, material: Material, chosen: Plan) -> str:
+    """Hash of all that must be the same when a run goes on."""
+    parts = [config_hash(config), manifest.data_hash, manifest.split_hash, chosen.as_dict(), material.counts()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
