@@ -84,7 +84,7 @@ def _with_depth(volume: npt.NDArray[np.float32], depth: int) -> npt.NDArray[np.f
     way = cv2.INTER_AREA if depth < slices else cv2.INTER_LINEAR
     strips = np.array_split(flat, max(1, flat.shape[1] // 16384), axis=1)  # OpenCV takes no side over 32767
     done = [cv2.resize(np.ascontiguousarray(strip), (strip.shape[1], depth), interpolation=way) for strip in strips]
-    return np.concatenate(done, axis=1).reshape(1, depth, rows, columns)
+    return np.concatenate(done, axis=1, dtype=np.float32).reshape(1, depth, rows, columns)
 
 
 def attempt(job: Job, file: int, offset: int, preprocess: PreprocessConfig) -> Outcome:
@@ -132,8 +132,8 @@ def decode(
             for job in jobs:
                 yield attempt(job, file, offset, preprocess)
         return
-    idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-    processes = [_Process(target, offset, preprocess) for _ in range(workers)]
+    idle: queue.SimpleQueue[ReadingProcess] = queue.SimpleQueue()
+    processes = [ReadingProcess(target, offset, preprocess) for _ in range(workers)]
     for process in processes:
         idle.put(process)
 
@@ -152,7 +152,7 @@ def decode(
             process.end()
 
 
-class _Process:
+class ReadingProcess:
     """A reading process, started anew after each crash."""
 
     def __init__(self, target: Path, offset: int, preprocess: PreprocessConfig) -> None:

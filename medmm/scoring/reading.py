@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from medmm.config.schema import PreprocessConfig, ScoreConfig
 from medmm.data.cache import read_view
-from medmm.data.decoding import WHITE, Job, shape_of
-from medmm.data.decoding import _Process as ReadingProcess
+from medmm.data.decoding import WHITE, Job, ReadingProcess, shape_of
 from medmm.errors import ImageError, Reason
 from medmm.io.atomic import full_disk_named
 
