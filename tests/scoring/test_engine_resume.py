@@ -113,7 +113,6 @@ _SCRIPT = """
 import importlib.util, sys, time
 from pathlib import Path
 from medmm.scoring import engine, sources
-from medmm.scoring.reading import ReadingProcess
 spec = importlib.util.spec_from_file_location("world", sys.argv[1])
 world = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(world)
