@@ -5,14 +5,7 @@ The names below load on first use, so that ``import medmm`` costs next to nothin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from medmm.io.image import read_image
-    from medmm.reports.findings import label_report
-    from medmm.reports.parse import parse_report
-    from medmm.scoring.engine import score_folder as score
-    from medmm.training.run import load
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "label_report", "load", "parse_report", "read_image", "score"]

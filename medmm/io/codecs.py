@@ -6,6 +6,7 @@ codestream says of itself, since files are labelled with a wrong transfer syntax
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medmm.io.codestream import Codestream
-    from medmm.io.pixels import Layout
+    from medmm.io.layout import Layout
 
 _T = TypeVar("_T")
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
@@ -46,13 +47,15 @@ NAMES = {
 }
 """Transfer Syntax UID of every compression that is read, and what people call it."""
 LOSSY = {_JPEG_FAMILY + end for end in ("50", "51", "81", "91", "203")}
-_DECODERS: dict[str, tuple[str, ...]] = {
-    "jpeg": ("jpeg8",),
-    "jpeg_lossless": ("jpeg8", "ljpeg", "jpegsof3"),
-    "jpeg_ls": ("jpegls",),
-    "jpeg_2000": ("jpeg2k",),
-    "htj2k": ("jpeg2k",),  # OpenJPH wraps where a lossy wavelet overshoots, OpenJPEG clips
+_DECODERS = {
+    "jpeg": "jpeg8",
+    "jpeg_lossless": "jpeg8",  # ljpeg and jpegsof3 read no more, and broken streams make them crash the process
+    "jpeg_ls": "jpegls",
+    "jpeg_2000": "jpeg2k",
+    "htj2k": "jpeg2k",  # OpenJPH wraps where a lossy wavelet overshoots, OpenJPEG clips
 }
+"""Kind of codestream to imagecodecs' decoder."""
+_RLE_HEADER = 64
 _RLE_LARGEST_RATIO = 64
 """Two bytes of RLE stand for at most 128 (PS3.5 annex G.3)."""
 
@@ -155,23 +158,20 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset) -> Frame:
         raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes without an end marker", "an end marker")
     clip = layout.syntax in LOSSY
     rgb = stream.kind == "jpeg" or layout.photometric in ("RGB", "YBR_ICT", "YBR_RCT")
-    problems = []
-    for name in _DECODERS[stream.kind]:
-        result = attempt(_imagecodecs, name, data, stream, layout)
-        if isinstance(result, np.ndarray) and result.shape == layout.shape:
-            return Frame(tidy(_with_sign(result, stream, layout), layout, clip=clip), rgb)
-        problems.append(result if isinstance(result, str) else f"{name} gave {_size(result.shape)}")
-    result = attempt(_pydicom, dataset, layout, index, rgb)
+    result = attempt(_imagecodecs, data, stream, layout)
     if isinstance(result, np.ndarray) and result.shape == layout.shape:
-        return Frame(tidy(result, layout, clip=clip), rgb)
-    raise _failed(
-        f"frame {index} cannot be decoded", "; ".join(problems), f"{NAMES[layout.syntax]} of {_size(expected)}"
-    )
+        return Frame(tidy(_with_sign(result, stream, layout), layout, clip=clip), rgb)
+    second = attempt(_pydicom, dataset, layout, index, rgb)
+    if isinstance(second, np.ndarray) and second.shape == layout.shape:
+        return Frame(tidy(second, layout, clip=clip), rgb)
+    got = result if isinstance(result, str) else _size(result.shape)
+    raise _failed(f"frame {index} cannot be decoded", got, f"{NAMES[layout.syntax]} of {_size(expected)}")
 
 
-def _imagecodecs(name: str, data: bytes, stream: Codestream, layout: Layout) -> npt.NDArray[Any]:
+def _imagecodecs(data: bytes, stream: Codestream, layout: Layout) -> npt.NDArray[Any]:
     import imagecodecs
 
+    name = _DECODERS[stream.kind]
     decoder = getattr(imagecodecs, f"{name}_decode")
     if name != "jpeg8" or stream.components == 1:
         return np.asarray(decoder(data))
@@ -213,12 +213,28 @@ def _run_length(data: bytes, layout: Layout, index: int) -> npt.NDArray[Any]:
     expected = native_bytes(layout, 1)
     if len(data) * _RLE_LARGEST_RATIO < expected:
         raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes of RLE", f"{expected:,} bytes decoded")
-    kind = f"<u{max(1, layout.bits_allocated // 8)}"
+    width = max(1, layout.bits_allocated // 8)
+    starts = _segments(data)
+    ends = (*starts[1:], len(data))
+    if len(starts) != width * layout.samples or any(start >= end for start, end in zip(starts, ends, strict=True)):
+        got = f"segments at {starts} in {len(data):,} bytes"
+        raise _failed(
+            f"frame {index} has a broken RLE header", got, f"{width * layout.samples} segments in their order"
+        )
+    kind = f"<u{width}"
     result = attempt(lambda: np.frombuffer(imagecodecs.dicomrle_decode(data, kind), np.uint8))
     if isinstance(result, np.ndarray) and len(result) >= expected:
         return _raw(result.tobytes(), replace(layout, planar=True))
     got = result if isinstance(result, str) else f"{len(result):,} bytes"
     raise _failed(f"frame {index} cannot be decoded", got, f"{expected:,} bytes of RLE Lossless")
+
+
+def _segments(data: bytes) -> tuple[int, ...]:
+    """Where the segments of an RLE frame start (PS3.5 annex G.5); the decoder would follow them anywhere."""
+    if len(data) < _RLE_HEADER:
+        return ()
+    count, *starts = struct.unpack_from("<16I", data)
+    return tuple(starts[:count]) if starts[0] >= _RLE_HEADER else ()
 
 
 def _raw(data: bytes, layout: Layout) -> npt.NDArray[Any]:

@@ -57,8 +57,7 @@ def read_dicom(path: str | Path, size: int | None = None, window: str | None = "
     check_request(size, window)
     source = open_dataset(Path(path), IMAGE_TAGS, with_pixels=True)
     layout = layout_of(source.dataset, source.syntax, source.big_endian)
-    is_grey = layout.samples == 1 and layout.photometric in GREY
-    make = _grey if is_grey else _colour
+    make = _grey if layout.samples == 1 and layout.photometric in GREY else _colour
     array, shown, notes = make(source, layout, size, window == "auto")
     spacing = resized_spacing(spacing_of(source, layout.frames), layout.rows, layout.columns, size)
     header = {

@@ -78,30 +78,28 @@ def read_nifti(path: str | Path, size: int | None = None, window: str | None = "
     check_request(size, window)
     path = Path(path)
     length = file_length(path)
-    head = start_of(path)
-    if not is_nifti(head):
-        raise ImageError(Reason.NOT_AN_IMAGE, "this is no NIfTI file", where="image file")
-    header = _header(head)
+    header = _header(start_of(path))
     notes: list[str] = []
-    samples = _samples(path, length, header)
-    array, affine = _canonical(samples, _affine(header, notes))
+    array, affine = _canonical(_samples(path, length, header), _affine(header, notes))
     low, high = _finite_range(array, notes)
     rows, columns = array.shape[-2:]
     if size is not None:
         array = np.stack([np.stack([resize_area(plane, size) for plane in volume]) for volume in array])
         affine = affine @ _stretch(rows / size, columns / size)
-    told: dict[str, Any] = {"window": None}
+    about: dict[str, Any] = {"format": "nifti", "frames": array.shape[1], "rows": rows, "columns": columns}
+    about["window"] = None
     if window == "auto":
         low, high = _display_range(header) or (low, high)
-        told = {"window": {"function": "RANGE", "low": low, "high": high}, "inverted": False}
+        about |= {"window": {"function": "RANGE", "low": low, "high": high}, "inverted": False}
         array = _windowed(array, low, high)
     spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
-    about = {"format": "nifti", "rows": rows, "columns": columns, "frames": array.shape[1], **told}
     return Image(np.ascontiguousarray(array), affine=affine, spacing_mm=spacing, header=about, notes=tuple(notes))
 
 
 def _header(head: bytes) -> Nifti1Header:
     """Parse the header; nothing of the file is trusted beyond it."""
+    if not is_nifti(head):
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is no NIfTI file", where="image file")
     if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
         fix = "Make one file of it: nibabel.save(nibabel.load('x.hdr'), 'x.nii.gz')."
         raise ImageError(Reason.NOT_AN_IMAGE, "this is one half of a .hdr/.img pair", where="NIfTI file", fix=fix)

@@ -46,12 +46,7 @@ def read_raster(path: str | Path, size: int | None = None, window: str | None = 
             JPEG; ``TOO_LARGE``; ``DECODE_FAILED``.
     """
     check_request(size, window)
-    path = Path(path)
-    file_length(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise unreadable(error) from None
+    data = _content(Path(path))
     if data.startswith(PNG):
         kind, (rows, columns, values, notes) = "png", _png(data)
     elif data.startswith(JPEG):
@@ -70,6 +65,14 @@ def read_raster(path: str | Path, size: int | None = None, window: str | None = 
         np.clip(plane, 0, 1, out=plane)
     about = {"format": kind, "rows": rows, "columns": columns, "frames": 1, "bits_stored": bits, **told}
     return Image(plane[None], header=about, notes=tuple(notes))
+
+
+def _content(path: Path) -> bytes:
+    file_length(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(error) from None
 
 
 def _png(data: bytes) -> tuple[int, int, npt.NDArray[Any], list[str]]:

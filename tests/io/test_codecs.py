@@ -111,6 +111,14 @@ def test_missing_frames_and_lying_sizes_are_refused_before_they_are_decoded(writ
     refused(write_dicom(SMOOTH, syntax=codecs.RLE, coded=[rle(SMOOTH)[:80]], Rows=4000, Columns=4000))
 
 
+@pytest.mark.parametrize("offset", [0, 63, 200_000, 0xFFFF0054])
+def test_rle_segments_that_lie_elsewhere_are_refused(write_dicom, offset):
+    """The decoder itself would read there and take the process with it."""
+    coded = bytearray(rle(SMOOTH))
+    coded[8:12] = struct.pack("<I", offset)
+    assert "broken RLE header" in refused(write_dicom(SMOOTH, syntax=codecs.RLE, coded=[coded], **TWELVE))
+
+
 def test_pydicom_decodes_what_imagecodecs_does_not(write_dicom, monkeypatch):
     def broken(*arguments, **keywords):
         raise RuntimeError("no such decoder")
