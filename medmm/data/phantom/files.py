@@ -1,0 +1,192 @@
+"""Phantom studies as files: DICOM in the syntaxes that hospitals send, reports as text or Open-i XML, masks as PNG."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.data.phantom.study import PhantomStudy
+from medmm.data.phantom.subject import stream
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+DX_IMAGE = "1.2.840.10008.5.1.4.1.1.1.1"  # Digital X-Ray Image Storage - For Presentation, PS3.6 table A-1
+CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+JPEG_LOSSLESS, JPEG_LS = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"
+JPEG_2000, RLE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
+SYNTAXES = (EXPLICIT, IMPLICIT, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, RLE)
+MAKERS = ("Phantom Imaging DR 1", "Phantom Imaging DR 2", "Slabworks Mobile", "Slabworks Wall")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a study's image is stored.
+
+    Attributes:
+        syntax: Transfer syntax UID.
+        bits: Bits stored, 12 or 16.
+        inverted: MONOCHROME1.
+        windowed: Whether the header has a window.
+        device: Index into ``MAKERS``.
+        xml: Whether the report is Open-i XML, else plain text.
+    """
+
+    syntax: str
+    bits: int
+    inverted: bool
+    windowed: bool
+    device: int
+    xml: bool
+
+
+def form(seed: int, study: int) -> Form:
+    """Draw how a study is stored."""
+    rng = stream(seed, study, "form")
+    return Form(
+        syntax=SYNTAXES[int(rng.choice(len(SYNTAXES), p=[0.35, 0.1, 0.15, 0.15, 0.15, 0.1]))],
+        bits=12 if rng.random() < 0.7 else 16,
+        inverted=bool(rng.random() < 0.3),
+        windowed=bool(rng.random() < 0.6),
+        device=int(rng.integers(len(MAKERS))),
+        xml=bool(rng.random() < 0.25),
+    )
+
+
+def uid(seed: int, number: int, kind: str) -> str:
+    """A UID of the 2.25 root (PS3.5 B.2) that depends on seed, number and kind alone."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'medmm phantom {seed} {number} {kind}').int}"
+
+
+def patient_id(seed: int, number: int) -> str:
+    """Id of the patient whose first study has that number."""
+    return f"PHANTOM-{seed}-{number:06d}"
+
+
+def stored_values(grey: npt.NDArray[np.floating], how: Form) -> npt.NDArray[np.uint16]:
+    """Grey values ``[H, W]`` in [0, 1] as the unsigned integers that the file holds."""
+    top = 2**how.bits - 1
+    values = np.rint(np.clip(grey, 0, 1) * top).astype(np.uint16)
+    return (top - values).astype(np.uint16) if how.inverted else values
+
+
+def write_image(path: Path, seed: int, study: PhantomStudy) -> None:
+    """Write the radiograph as a DX or CR object."""
+    how = form(seed, study.place.study)
+    dataset = _header(seed, study, how)
+    _set_pixels(dataset, stored_values(study.grey, how), how.syntax)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_report(folder: Path, seed: int, study: PhantomStudy) -> None:
+    """Write the report beside the image, as ``report.txt`` or ``report.xml``."""
+    if form(seed, study.place.study).xml:
+        (folder / "report.xml").write_text(openi_xml(seed, study), encoding="utf-8")
+    else:
+        (folder / "report.txt").write_text(study.report.text(), encoding="utf-8")
+
+
+def openi_xml(seed: int, study: PhantomStudy) -> str:
+    """The report in the form of Open-i's collection."""
+    sections = "".join(
+        f"      <AbstractText Label={quoteattr(name.upper())}>{escape(body)}</AbstractText>\n"
+        for name, body in study.report.sections.items()
+        if name != "technique"  # the collection has none
+    )
+    number = study.place.study
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<eCitation>\n'
+        f'  <uId id="PHANTOM{seed}-{number}"/>\n'
+        f"  <MedlineCitation>\n    <Article>\n    <Abstract>\n{sections}    </Abstract>\n    </Article>\n"
+        f'  </MedlineCitation>\n  <parentImage id="image"/>\n</eCitation>\n'
+    )
+
+
+def _header(seed: int, study: PhantomStudy, how: Form) -> Dataset:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
+
+    number, cr = study.place.study, how.device >= 2
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(how.syntax)
+    dataset.SOPClassUID = CR_IMAGE if cr else DX_IMAGE
+    dataset.SOPInstanceUID = uid(seed, number, "image")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid(seed, number, "study"), uid(seed, number, "series")
+    dataset.PatientID = patient_id(seed, study.place.patient)
+    dataset.PatientName = f"Phantom^{study.place.patient:06d}"
+    dataset.PatientSex, dataset.PatientAge = study.who.sex, f"{study.age:03d}Y"
+    dataset.PatientBirthDate, dataset.ReferringPhysicianName = "", ""
+    dataset.AccessionNumber, dataset.StudyID = f"PH{seed}-{number:06d}", str(number)
+    dataset.StudyDate, dataset.StudyTime = _date(study.place.days), "120000"
+    dataset.Modality = "CR" if cr else "DX"
+    dataset.Manufacturer, _, dataset.ManufacturerModelName = MAKERS[how.device].partition(" ")
+    dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", study.exposure.projection
+    dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    dataset.BurnedInAnnotation = "NO"
+    if cr:
+        dataset.PlateID = None
+    else:
+        dataset.PresentationIntentType, dataset.ImageLaterality = "FOR PRESENTATION", "U"
+        dataset.PatientOrientation = ["L", "F"]
+    dataset.ImagerPixelSpacing = [f"{study.pixel_mm:.5f}"] * 2
+    _set_grey_scale(dataset, how)
+    return dataset
+
+
+def _set_grey_scale(dataset: Dataset, how: Form) -> None:
+    dataset.PhotometricInterpretation = "MONOCHROME1" if how.inverted else "MONOCHROME2"
+    dataset.PresentationLUTShape = "INVERSE" if how.inverted else "IDENTITY"
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, how.bits, how.bits - 1
+    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
+    dataset.LossyImageCompression = "00"
+    if how.windowed:
+        dataset.WindowCenter, dataset.WindowWidth = 2 ** (how.bits - 1), 2**how.bits
+
+
+def _set_pixels(dataset: Dataset, values: npt.NDArray[np.uint16], syntax: str) -> None:
+    import imagecodecs
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_encoder
+
+    dataset.Rows, dataset.Columns = values.shape
+    bits = int(dataset.BitsStored)
+    if syntax in (EXPLICIT, IMPLICIT):
+        dataset.PixelData = values.astype("<u2").tobytes()
+    elif syntax == RLE:
+        frame = get_encoder(RLE).encode(values, encoding_plugin="pylibjpeg", **_description(dataset, values))
+        dataset.PixelData = encapsulate([frame])
+    else:
+        encoders = {
+            JPEG_LOSSLESS: lambda: imagecodecs.ljpeg_encode(values, bitspersample=bits),
+            JPEG_LS: lambda: imagecodecs.jpegls_encode(values),
+            JPEG_2000: lambda: imagecodecs.jpeg2k_encode(
+                values, codecformat="j2k", bitspersample=bits, reversible=True, level=0
+            ),
+        }
+        dataset.PixelData = encapsulate([bytes(encoders[syntax]())])
+    dataset["PixelData"].VR = "OW" if syntax in (EXPLICIT, IMPLICIT) else "OB"
+
+
+def _description(dataset: Dataset, values: npt.NDArray[np.uint16]) -> dict[str, Any]:
+    return {
+        "rows": values.shape[0], "columns": values.shape[1], "samples_per_pixel": 1, "bits_allocated": 16,
+        "bits_stored": int(dataset.BitsStored), "pixel_representation": 0, "number_of_frames": 1,
+        "photometric_interpretation": dataset.PhotometricInterpretation,
+    }  # fmt: skip
+
+
+def _date(days: int) -> str:
+    """Days after the phantom's first of January 2000, as DICOM writes a date."""
+    from datetime import date, timedelta
+
+    return f"{date(2000, 1, 1) + timedelta(days=days):%Y%m%d}"

@@ -1,0 +1,83 @@
+"""One phantom study from its number: image, masks, truth and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.data.phantom import anatomy, disease, hardware, radiograph, subject
+from medmm.data.phantom.disease import Condition, Facts
+from medmm.data.phantom.reporting import Dictation, dictate
+from medmm.data.phantom.subject import Acquisition, Patient, Visit
+
+
+@dataclass(frozen=True)
+class PhantomStudy:
+    """A study before it is written to files.
+
+    Attributes:
+        place: Its number and place in the patient's history.
+        who: The patient.
+        exposure: How it was taken.
+        conditions: The findings that are present, in the order of ``FINDINGS``.
+        facts: Finding name to what is known of its place and size.
+        heart_share: Heart width over inner chest width.
+        grey: ``[H, W]`` float32 in [0, 1], air dark and bone bright; the patient's left is on the image's right.
+        masks: Finding name to ``[H, W]`` bool, its shadow in the image.
+        report: The report.
+        pixel_mm: Side of a pixel in the patient, in millimetres.
+    """
+
+    place: Visit
+    who: Patient
+    exposure: Acquisition
+    conditions: tuple[Condition, ...]
+    facts: Mapping[str, Facts]
+    heart_share: float
+    grey: npt.NDArray[np.float32]
+    masks: Mapping[str, npt.NDArray[np.bool_]]
+    report: Dictation
+    pixel_mm: float
+
+    @property
+    def age(self) -> int:
+        """Years on the day of the study."""
+        return self.who.age + self.place.days // 365
+
+
+def make_study(seed: int, study: int, size: int) -> PhantomStudy:
+    """Make study number ``study`` of ``seed`` with ``size`` x ``size`` pixels; depends on nothing else."""
+    place = subject.visit(seed, study)
+    who = subject.patient(seed, place.patient)
+    found = disease.conditions(seed, study)
+    exposure = exposure_of(seed, study)
+    case = anatomy.assemble(seed, study, place.patient, who, exposure, found)
+    view = exposure.view(size)
+    depth, masks = case.scene.depth(view)
+    for letter in hardware.marker(view, subject.stream(seed, study, "marker")):
+        letter.shape.draw(view, depth, letter.adds)
+    signal = radiograph.expose(depth, view, exposure, subject.stream(seed, study, "noise"))
+    grey = radiograph.develop(signal, radiograph.display(subject.stream(seed, study, "display")))
+    report = report_on(seed, place, who, exposure.projection, found, case.facts)
+    return PhantomStudy(
+        place, who, exposure, found, case.facts, case.chest.heart_share, grey, masks, report, view.spacing_mm
+    )
+
+
+def exposure_of(seed: int, study: int) -> Acquisition:
+    """How a study was taken; intubated patients are nearly always radiographed in bed."""
+    who = subject.patient(seed, subject.visit(seed, study).patient)
+    intubated = any(condition.name == "endotracheal_tube" for condition in disease.conditions(seed, study))
+    return subject.acquisition(seed, study, intubated, who)
+
+
+def report_on(
+    seed: int, place: Visit, who: Patient, projection: str, found: tuple[Condition, ...], facts: Mapping[str, Facts]
+) -> Dictation:
+    """The report that the study's radiologist writes; needs no image."""
+    before = disease.conditions(seed, place.prior) if place.prior is not None else None
+    age = who.age + place.days // 365
+    return dictate(found, facts, before, (projection, who.sex, age), subject.stream(seed, place.study, "report"))
