@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ _SILENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -112,13 +114,15 @@ class MlflowTracker:
             inputs=Schema([ColSpec(DataType.string, "path")]),
             outputs=Schema([ColSpec(DataType.string, "report"), ColSpec(DataType.string, "findings")]),
         )
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).parent / "training" / "mlflow_model.py"),
-            artifacts={"run": str(folder)},
-            signature=signature,
-            pip_requirements=["medmm"],
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # asks for an example input, which would be a patient's image
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).parent / "training" / "mlflow_model.py"),
+                artifacts={"run": str(folder)},
+                signature=signature,
+                pip_requirements=["medmm"],
+            )
 
 
 @contextmanager
