@@ -40,7 +40,7 @@ def read_view(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.float3
     Raises:
         ImageError: The file gives no image of the wanted kind.
     """
-    return read_stored(path, preprocess).astype(np.float32) / WHITE
+    return read_stored(path, preprocess).astype(np.float32) / np.float32(WHITE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ImageCache:
         Raises:
             KeyError: The study has no readable image.
         """
-        return self.stored[list(self.rows[study_id])].astype(np.float32) / WHITE
+        return self.stored[list(self.rows[study_id])].astype(np.float32) / np.float32(WHITE)
 
     @classmethod
     def build(

@@ -1,5 +1,7 @@
-"""Samples and batches. The order comes from (seed, epoch) and a sample's changes from (seed, epoch, study), so that a
-run cut off anywhere goes on with the very batches that it would have had.
+"""Samples and batches.
+
+The order comes from (seed, epoch) and a sample's changes from (seed, epoch, study), so that a run cut off anywhere goes
+on with the very batches that it would have had.
 """
 
 from __future__ import annotations
@@ -144,7 +146,7 @@ class StudyDataset:
     def _views(self, sample: Sample, epoch: int | None) -> npt.NDArray[np.float32]:
         stored = self.cache.stored[list(self.cache.rows[sample.study_id])]
         if epoch is None or self.changes is None:
-            return stored.astype(np.float32) / WHITE
+            return stored.astype(np.float32) / np.float32(WHITE)
         generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, sample.study_id)))
         return augment(stored, self.changes, generator)
 

@@ -35,7 +35,7 @@ class TextDecoder(nn.Module):
     @property
     def width(self) -> int:
         """Channels E of an embedding."""
-        return int(self.model.get_input_embeddings().weight.shape[1])
+        return int(self.model.get_input_embeddings().embedding_dim)
 
     @property
     def places(self) -> int | None:
@@ -163,7 +163,7 @@ def pretrained_decoder(source: str, tokenizer: ReportTokenizer) -> TextDecoder:
     for path in sorted(folder.glob("*.safetensors")) if local else ():
         refuse_pickle(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             source, local_files_only=local, use_safetensors=True, trust_remote_code=False, **_as_decoder(source, local)
         )
     except OSError as error:
@@ -171,7 +171,7 @@ def pretrained_decoder(source: str, tokenizer: ReportTokenizer) -> TextDecoder:
         raise CheckpointError("no language model can be loaded", where="model.decoder.source", fix=fix) from error
     except ValueError as error:
         raise UsageError("no causal language model", where="model.decoder.source", got=f"'{folder.name}'") from error
-    if tokenizer.size > model.get_input_embeddings().weight.shape[0]:
+    if tokenizer.size > int(model.get_input_embeddings().num_embeddings):
         model.resize_token_embeddings(tokenizer.size)
     return TextDecoder(model.float(), tokenizer)
 

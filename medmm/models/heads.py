@@ -19,7 +19,6 @@ SIDES = tuple(Laterality)
 """Order of the side logits."""
 
 
-
 @dataclass(frozen=True)
 class FindingOutput:
     """What the head sees.

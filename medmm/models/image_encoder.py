@@ -24,7 +24,7 @@ _DENSE = {
     "densenet_lean": {"init_features": 32, "growth_rate": 24, "block_config": (2, 4, 8, 6)},
     "densenet121": {"init_features": 64, "growth_rate": 32, "block_config": (6, 12, 24, 16)},
 }
-_VIT = {"hidden_size": 384, "mlp_dim": 1536, "num_layers": 8, "num_heads": 6}
+_VIT: dict[str, Any] = {"hidden_size": 384, "mlp_dim": 1536, "num_layers": 8, "num_heads": 6}
 _VIT_PATCH = 16
 
 
@@ -70,7 +70,7 @@ class ImageEncoder(nn.Module):
         """Encode images.
 
         Args:
-            images: ``[B, 1, H, W]`` or ``[B, 1, D, H, W]`` float32, normalised, of the size that the encoder is built for.
+            images: ``[B, 1, H, W]`` or ``[B, 1, D, H, W]`` float32, normalised, of the size that it is built for.
         """
         features = self.backbone(images).flatten(2).transpose(1, 2)
         tokens = self.norm(self.project(features).float() + self.place)
@@ -82,7 +82,7 @@ def build_encoder(config: EncoderConfig, shape: Sequence[int]) -> ImageEncoder:
 
     Args:
         config: Which network, how wide its tokens are.
-        shape: Spatial size of the images, ``(H, W)`` or ``(D, H, W)`` in voxels; as many axes as ``config.spatial_dims``.
+        shape: Spatial size of the images, ``(H, W)`` or ``(D, H, W)`` ; as many axes as ``config.spatial_dims``.
 
     Raises:
         ValueError: ``shape`` has another number of axes.
@@ -92,7 +92,7 @@ def build_encoder(config: EncoderConfig, shape: Sequence[int]) -> ImageEncoder:
     backbone, channels, grid = _BUILDERS[config.name](config, tuple(shape))
     encoder = ImageEncoder(backbone, channels, grid, config)
     if config.spatial_dims == 2:
-        encoder = encoder.to(memory_format=torch.channels_last)
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return encoder
 
 
@@ -130,7 +130,7 @@ def _densenet(config: EncoderConfig, shape: tuple[int, ...]) -> _Built:
     from monai.networks.nets.densenet import DenseNet
 
     settings: dict[str, Any] = _DENSE[config.name]
-    net = DenseNet(spatial_dims=config.spatial_dims, in_channels=1, out_channels=1, **settings)
+    net: Any = DenseNet(spatial_dims=config.spatial_dims, in_channels=1, out_channels=1, **settings)
     backbone = nn.Sequential(net.features, nn.ReLU(inplace=True))  # MONAI keeps this last ReLU in its classifier
     grid = tuple(math.ceil(math.ceil(side / 2) / 2) // 8 for side in shape)
     return backbone, net.features.norm5.num_features, grid

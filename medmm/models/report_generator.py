@@ -151,7 +151,8 @@ class ReportGenerator(nn.Module):
             config: How to write.
 
         Returns:
-            Token ids ``[B, T]``; probabilities of the findings ``[B, F]`` in [0, 1], None without head; the head's output.
+            Token ids ``[B, T]``; without head None, else the findings' probabilities ``[B, F]`` in [0, 1]; likewise its
+            output.
         """
         tokens, mask = self.see(images, view_mask)
         findings = self.head(tokens, mask) if self.head is not None else None

@@ -99,4 +99,5 @@ def _first(*ids: int | None) -> int:
     for one in ids:
         if one is not None:
             return int(one)
-    raise CheckpointError("the tokenizer has no end token", where="model.decoder.source", expected="an eos or sep token")
+    where, expected = "model.decoder.source", "an eos or sep token"
+    raise CheckpointError("the tokenizer has no end token", where=where, expected=expected)

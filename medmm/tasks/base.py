@@ -77,8 +77,9 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def build(cls, config: Config, studies: Iterable[Study]) -> Task:
-        """Make the task with random weights from torch's generator, learning from the training studies what it needs
-        to know before (vocabulary, findings).
+        """Make the task with random weights from torch's generator.
+
+        What it needs to know before, such as a vocabulary, it learns from the training studies.
 
         Raises:
             DataError: Too few of the studies can be used.
@@ -104,7 +105,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
-        """Loss of ``model``, whose ``training`` says whether it learns, on a batch; random only by torch's generator."""
+        """Loss of ``model`` on a batch; ``model.training`` says whether it learns. Random only by torch's generator."""
 
     @abstractmethod
     def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:

@@ -149,9 +149,7 @@ class ReportGeneration(Task):
             return LossOutput(text, {"text": text.detach()})
         presence, sides = _finding_losses(output, batch.targets)
         total = text + self.config.model.findings.weight * (presence + 0.2 * sides)
-        return LossOutput(
-            total, {"text": text.detach(), "findings": presence.detach(), "sides": sides.detach()}
-        )
+        return LossOutput(total, {"text": text.detach(), "findings": presence.detach(), "sides": sides.detach()})
 
     def _hint(self, batch: Batch, count: int) -> Hint | None:
         """The truth for half of the studies, drawn anew at each step."""

@@ -1,4 +1,4 @@
-"""``MODEL_CARD.md``: what a run is for, what it learned from, and where it must not be trusted (Mitchell et al. 2019)."""
+"""``MODEL_CARD.md``: what a run is for, what it learned from, where it must not be trusted (Mitchell et al. 2019)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medmm.training.plan import Plan
 _TEMPLATE = """\
 # Model card: {task}
 
-**Not a medical device.** Drafts are for research and for review by a radiologist; none may reach a patient's record unread.
+**Not a medical device.** Drafts are for research and for review by a radiologist; none may enter a record unread.
 
 ## Model
 - Task: {task}. {about}
@@ -24,25 +24,29 @@ _TEMPLATE = """\
 - {parameters:.1f} M parameters, trained in {precision} on {device}, seed {seed}.
 
 ## Input and output
-- Input: images `[B, V, 1, {shape_axes}]`, float32 in [0, 1]; `model/preprocess.json` says how they are made and is checked on loading.
+- Input: images `[B, V, 1, {shape_axes}]`, float32 in [0, 1]; `model/preprocess.json` says how they are made, and is
+  checked on loading.
 - Output: {output}.
 
 ## Data
-- Reader `{reader}`; {train} studies to learn from, {validation} to validate; {aside} set aside, with reasons in `quarantine.jsonl`.
+- Reader `{reader}`; {train} studies to learn from, {validation} to validate; {aside} studies and images set aside, with
+  reasons in `quarantine.jsonl`.
 - Data hash `{data_hash}`, split hash `{split_hash}`. Patients never lie in two splits.
 
 ## Training
-- {steps} of {planned} steps of {batch} studies; the kept weights are those after step {best_step}, validation loss {best_loss}.
+- {steps} of {planned} steps of {batch} studies; the kept weights are those after step {best_step}, with validation loss
+  {best_loss}.
 - Curves: `curves.png`, numbers: `history.json`.
 
 ## Metrics
-To come: `medmm evaluate --run` on this directory writes `metrics.json` and `metrics.md`, beside baselines and with intervals.
+To come: `medmm evaluate --run` on this directory writes `metrics.json` and `metrics.md`, with baselines and intervals.
 
 ## Intended use
-Research on drafting reports from images like those it was trained on: same kind of patients, devices, views and reporting style.
+Research on drafting reports from images like those it was trained on: the same kind of patients, devices, views and
+style of reporting.
 
 ## Limits
-- It says what its training reports say, their omissions and habits included; it does not know earlier studies of the patient.
+- It says what its training reports say, their omissions and habits included; it knows no earlier study of the patient.
 - Findings outside the list above, rare ones, other body parts and other modalities are not recognised as such.
 - Figures of one hospital do not carry over to another; measure on your own data first.
 {notes}"""
@@ -68,6 +72,7 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
     whole = ", or the whole text where none is found" if config.target.whole_text else ""
     findings = ", ".join(facts["findings"])
     own = decoder.source is not None
+    small = f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch"
     text = _TEMPLATE.format(
         task=config.task,
         about=f"Target: {sections}{whole}.",
@@ -76,7 +81,7 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
         shape=" x ".join(map(str, sides)),
         shape_axes=", ".join(map(str, sides)),
         views=config.model.max_views,
-        decoder="a pretrained causal model" if own else f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch",
+        decoder="a pretrained causal model" if own else small,
         head=findings or "none",
         parameters=plan.parameters_m,
         precision=plan.precision,

@@ -54,7 +54,9 @@ class Standing:
     validation: list[dict[str, float]] = field(default_factory=list)
 
 
-def save_state(folder: Path, standing: Standing, tensors: Mapping[str, Mapping[str, Tensor]], mark: str, keep: int) -> Path:
+def save_state(
+    folder: Path, standing: Standing, tensors: Mapping[str, Mapping[str, Tensor]], mark: str, keep: int
+) -> Path:
     """Write a state and point to it; older ones beyond ``keep`` are removed.
 
     Args:
@@ -107,7 +109,8 @@ def load_state(folder: Path, mark: str) -> tuple[Standing, Tensors] | None:
         fix = f"Remove the file '{POINTER}' to begin anew, or write the name of an older state into it."
         raise CheckpointError("the state cannot be read", where=name, fix=fix) from error
     if version != FORMAT:
-        raise CheckpointError("a state of another format", where=name, got=f"format {version}", expected=f"format {FORMAT}")
+        got, expected = f"format {version}", f"format {FORMAT}"
+        raise CheckpointError("a state of another format", where=name, got=got, expected=expected)
     if marked != mark:
         fix = "Resume with the data and settings that it was started with, or begin in another --out."
         raise CheckpointError("the state is of another run", where=name, fix=fix)
@@ -125,8 +128,8 @@ def _pointed(folder: Path) -> str | None:
 def _prune(folder: Path, keep: int) -> None:
     """Remove all but the latest states, and what kills have left; never the one that is pointed to."""
     last = _pointed(folder)
-    states = [(int(path.name.removeprefix("state-")), path) for path in folder.glob("state-*") if path.name[6:].isdigit()]
-    for _, path in sorted(states)[:-keep]:
+    states = [path for path in folder.glob("state-*") if path.name.removeprefix("state-").isdigit()]
+    for path in sorted(states, key=lambda path: int(path.name.removeprefix("state-")))[:-keep]:
         if path.name != last:
             shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f"{PREFIX}state-*"):

@@ -181,7 +181,8 @@ def save_model(task: Task, folder: Path) -> None:
         "hash": mark,
     }
     write_json(folder / PREPROCESS, record)
-    save_tensors(folder / WEIGHTS, task.model.state_dict(), {"preprocess": mark, "task": task.name, "medmm": __version__})
+    words = {"preprocess": mark, "task": task.name, "medmm": __version__}
+    save_tensors(folder / WEIGHTS, task.model.state_dict(), words)
 
 
 def _require_own_preprocessing(folder: Path, expected: PreprocessConfig) -> None:

@@ -125,8 +125,10 @@ def _ranked(studies: Iterable[Study], seed: int, share: float) -> Iterator[tuple
 
 def _reasons(rejections: Sequence[Rejection]) -> str:
     reasons = [str(one.reason) for one in rejections]
-    return ", ".join(f"{reasons.count(name)} x {name}" for name in sorted(set(reasons))) or "no study with images and report"
+    counted = ", ".join(f"{reasons.count(name)} x {name}" for name in sorted(set(reasons)))
+    return counted or "no study with images and report"
 
 
 def _notes(encoded: Sequence[Encoded]) -> list[str]:
-    return [f"{split}: {note}" for split, one in zip(("training", "validation"), encoded, strict=True) for note in one.notes]
+    named = zip(("training", "validation"), encoded, strict=True)
+    return [f"{split}: {note}" for split, one in named for note in one.notes]

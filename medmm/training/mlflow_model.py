@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: a column of image paths in, drafts and findings out. Loaded as code, so nothing is pickled."""
+"""The model as MLflow serves it: a column of image paths in, drafts and findings out. Code is loaded, no pickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 
 
-class ReportDrafter(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class ReportDrafter(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Drafts a report for each image path."""
 
     def load_context(self, context: Any) -> None:

@@ -15,8 +15,8 @@ from medmm.io.atomic import write_json
 
 FORMAT = 1
 RECORD = "run.json"
-_PACKAGES = ("medmm", "torch", "monai", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "opencv-python-headless",
-             "pydicom", "imagecodecs")  # fmt: skip
+_PACKAGES = ("medmm", "torch", "monai", "transformers", "tokenizers", "accelerate", "safetensors", "numpy",
+             "opencv-python-headless", "pydicom", "imagecodecs")  # fmt: skip
 _FREE = {"device", "tracking", "evaluate", "score", "generate"}  # as in records: they change no weight
 
 
@@ -89,4 +89,5 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())

@@ -16,7 +16,7 @@ from medmm import registry
 from medmm.config.schema import Config
 from medmm.data.dataset import StudyDataset
 from medmm.data.manifest import Manifest
-from medmm.io.atomic import write_json, write_text
+from medmm.io.atomic import write_json
 from medmm.tasks.base import Task
 from medmm.tracking import NoTracker, Tracker, deidentified
 from medmm.training.card import write_card
@@ -29,7 +29,6 @@ from medmm.training.plan import Plan, plan
 from medmm.training.provenance import config_hash, describe_run, read_record, write_record
 
 __all__ = ["LoadedModel", "RunResult", "finetune", "load"]
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)

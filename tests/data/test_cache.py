@@ -1,0 +1,172 @@
+"""The cache against direct reading."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medmm.config.schema import PreprocessConfig
+from medmm.data import cache as caches
+from medmm.data import decoding
+from medmm.data.cache import ImageCache, preprocess_hash, read_view
+from medmm.errors import ImageError, Reason
+from medmm.io.image import read_image
+from medmm.types import ImageRef, Study
+
+SMALL = PreprocessConfig(size=32)
+
+
+def picture(path, seed, side=48):
+    pixels = np.random.default_rng(seed).integers(0, 65536, (side, side), dtype=np.uint16)
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+def study(name, *paths):
+    return Study(study_id=name, patient_key=name, images=tuple(ImageRef(path=path) for path in paths))
+
+
+@pytest.fixture
+def studies(tmp_path):
+    paths = [picture(tmp_path / f"{number}.png", number) for number in range(5)]
+    return [study("one", paths[0]), study("two", paths[1], paths[2]), study("three", paths[3], paths[4], paths[0])]
+
+
+def test_views_are_what_reading_gives(studies, tmp_path):
+    cache, aside = ImageCache.build(studies, SMALL, tmp_path / "cache", max_views=2)
+    assert aside == []
+    assert [len(cache.views(one.study_id)) for one in studies] == [1, 2, 2]
+    for one in studies:
+        views = cache.views(one.study_id)
+        assert (views.dtype, views.shape[1:]) == (np.float32, (1, 32, 32))
+        for view, image in zip(views, one.images, strict=False):
+            np.testing.assert_allclose(view, read_image(image.path, size=32).array, atol=0.5 / 65535 + 1e-7)
+            np.testing.assert_array_equal(view, read_view(image.path, SMALL))
+
+
+def test_processes_give_the_same_as_none(studies, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
+    studies.append(study("bad", tmp_path / "bad.png"))
+    alone, aside = ImageCache.build(studies, SMALL, tmp_path / "a", max_views=2, workers=0)
+    shared, aside_too = ImageCache.build(studies, SMALL, tmp_path / "b", max_views=2, workers=2)
+    np.testing.assert_array_equal(alone.stored, shared.stored)
+    assert alone.rows == shared.rows
+    assert aside == aside_too
+
+
+def test_an_unreadable_image_gives_way_to_the_next_and_a_study_without_any_stays_out(studies, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image at all")
+    good = [image.path for image in studies[2].images]
+    given = [study("mixed", broken, good[0], good[1]), study("none", broken), study("good", good[2])]
+    cache, aside = ImageCache.build(given, SMALL, tmp_path / "cache", max_views=2)
+    assert "none" not in cache
+    np.testing.assert_array_equal(cache.views("mixed"), np.stack([read_view(path, SMALL) for path in good[:2]]))
+    np.testing.assert_array_equal(cache.views("good")[0], read_view(good[2], SMALL))
+    assert sorted((one.study_id, one.reason, one.path) for one in aside) == [
+        ("mixed", Reason.NOT_AN_IMAGE, broken),
+        ("none", Reason.NOT_AN_IMAGE, broken),
+    ]
+
+
+def test_a_whole_cache_is_opened_again_and_a_changed_file_read_anew(studies, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    first, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    calls = []
+    monkeypatch.setattr(caches, "decode", lambda *words: calls.append(1) or decoding.decode(*words))
+    again, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    assert calls == []
+    np.testing.assert_array_equal(first.stored, again.stored)
+    path = studies[0].images[0].path
+    picture(path, 99)
+    os.utime(path, ns=(1, 1))
+    changed, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    assert calls == [1]
+    np.testing.assert_array_equal(changed.views("one")[0], read_view(path, SMALL))
+    ImageCache.build(studies, PreprocessConfig(size=40), folder, max_views=2)
+    assert calls == [1, 1]
+
+
+def test_a_cache_cut_off_is_made_anew(studies, tmp_path):
+    folder = tmp_path / "cache"
+    whole, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    (index,) = folder.glob("*.json")
+    index.unlink()
+    again, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    np.testing.assert_array_equal(whole.stored, again.stored)
+
+
+def test_its_files_are_private_for_they_name_studies(studies, tmp_path):
+    ImageCache.build(studies, SMALL, tmp_path / "cache", max_views=2)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()} == {0o600}
+
+
+def test_volumes_are_stretched_to_the_depth(tmp_path):
+    ramp = np.broadcast_to(np.arange(16, dtype=np.float32), (32, 32, 16)).copy()
+    nib.save(nib.Nifti1Image(ramp, np.eye(4)), tmp_path / "volume.nii.gz")
+    deep = PreprocessConfig(size=32, depth=8)
+    cache, aside = ImageCache.build([study("ct", tmp_path / "volume.nii.gz")], deep, tmp_path / "cache", max_views=1)
+    assert aside == []
+    whole = read_image(tmp_path / "volume.nii.gz").array
+    assert whole.shape[1] == 16
+    halves = whole.reshape(1, 8, 2, 32, 32).mean(2)
+    np.testing.assert_allclose(cache.views("ct")[0], halves, atol=1e-4)
+
+
+@pytest.mark.parametrize(("depth", "name"), [(None, "volume.nii.gz"), (8, "flat.png")])
+def test_the_wrong_kind_of_image_is_set_aside(depth, name, tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 4), np.float32), np.eye(4)), tmp_path / "volume.nii.gz")
+    picture(tmp_path / "flat.png", 0)
+    with pytest.raises(ImageError) as caught:
+        read_view(tmp_path / name, PreprocessConfig(size=32, depth=depth))
+    assert caught.value.reason is Reason.DIMENSIONS_MISMATCH
+
+
+def test_a_reading_process_that_dies_costs_one_image(tmp_path):
+    target = tmp_path / "rows"
+    target.write_bytes(bytes(2 * 32 * 32 * 2))
+    good = picture(tmp_path / "good.png", 3)
+    process = decoding.ReadingProcess(target, 0, SMALL)
+    try:
+        assert process.ask(decoding.Job(0, good)).reason is None
+        process._running.kill()
+        process._running.wait()
+        died = process.ask(decoding.Job(1, good))
+        assert died.reason is Reason.DECODE_FAILED
+        assert "-9" in died.detail
+        assert process.ask(decoding.Job(1, good)).reason is None
+    finally:
+        process.end()
+    stored = np.frombuffer(target.read_bytes(), np.uint16).reshape(2, 1, 32, 32)
+    np.testing.assert_array_equal(stored[1], decoding.read_stored(good, SMALL))
+
+
+def test_a_bug_in_a_reading_process_is_named_without_its_message(capsys):
+    said = []
+
+    def fail(job):
+        raise ValueError("DOE^JOHN")
+
+    decoding.serve(['[0, "x"]'], said.append, fail)
+    assert json.loads(said[0])["bug"].startswith("ValueError in test_cache.py:")
+    assert "DOE" not in said[0]
+
+
+def test_reading_processes_do_without_the_learning_stack():
+    code = (
+        "import sys, medmm.data.decoding, medmm.io.image\n"
+        "print(','.join({'torch', 'monai', 'transformers', 'mlflow'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "\n"
+
+
+def test_any_change_of_preprocessing_changes_its_hash():
+    hashes = {preprocess_hash(PreprocessConfig(**change)) for change in ({}, {"size": 64}, {"mean": 0.4}, {"std": 0.5})}
+    assert len(hashes) == 4
