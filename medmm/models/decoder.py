@@ -154,26 +154,35 @@ def pretrained_decoder(source: str, tokenizer: ReportTokenizer) -> TextDecoder:
         UsageError: The model is no causal language model.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
-    folder = Path(source)
-    local = folder.is_dir()
-    if local and not any(folder.glob("*.safetensors")):
-        for path in sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]):
-            refuse_pickle(path)
-    for path in sorted(folder.glob("*.safetensors")) if local else ():
-        refuse_pickle(path)
+    local = Path(source).is_dir()
+    fix = "Name a folder with config.json and model.safetensors, or a hub id that can be reached."
+    if local:
+        _require_weights(Path(source), fix)
+    logging.disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             source, local_files_only=local, use_safetensors=True, trust_remote_code=False, **_as_decoder(source, local)
         )
     except OSError as error:
-        fix = "Name a folder with config.json and model.safetensors, or a hub id that can be reached."
         raise CheckpointError("no language model can be loaded", where="model.decoder.source", fix=fix) from error
     except ValueError as error:
-        raise UsageError("no causal language model", where="model.decoder.source", got=f"'{folder.name}'") from error
+        raise UsageError(
+            "no causal language model", where="model.decoder.source", got=f"'{Path(source).name}'"
+        ) from error
     if tokenizer.size > int(model.get_input_embeddings().num_embeddings):
         model.resize_token_embeddings(tokenizer.size)
     return TextDecoder(model.float(), tokenizer)
+
+
+def _require_weights(folder: Path, fix: str) -> None:
+    found = sorted(folder.glob("*.safetensors"))
+    others = [path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))]
+    for path in found or others:
+        refuse_pickle(path)
+    if not found or not (folder / "config.json").is_file():
+        raise CheckpointError("no language model can be loaded", where="model.decoder.source", fix=fix)
 
 
 def decoder_from_config(folder: Path, tokenizer: ReportTokenizer) -> TextDecoder:

@@ -1,0 +1,58 @@
+"""The finding head."""
+
+import torch
+
+from medmm.models.heads import SIDES, FindingQueries, FindingTokens
+
+
+def head(prevalence=(0.1, 0.5, 0.9), width=32):
+    torch.manual_seed(0)
+    return FindingQueries(("a", "b", "c"), width, prevalence).eval()
+
+
+def test_it_starts_about_the_prevalence():
+    torch.manual_seed(1)
+    with torch.no_grad():
+        model = head()
+        model.presence.zero_()
+        out = model(torch.randn(4, 6, 32), torch.ones(4, 6, dtype=torch.bool))
+    torch.testing.assert_close(out.presence_bf.sigmoid(), torch.tensor([[0.1, 0.5, 0.9]]).expand(4, 3))
+    assert out.features_bfk.shape == (4, 3, 32)
+    assert out.sides_bfl.shape == (4, 3, len(SIDES))
+
+
+def test_absent_views_do_not_matter():
+    model, tokens = head(), torch.randn(2, 8, 32)
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[1, 4:] = False
+    other = tokens.clone()
+    other[1, 4:] = 100.0
+    one, two = model(tokens, mask), model(other, mask)
+    torch.testing.assert_close(one.presence_bf, two.presence_bf)
+    alone = model(tokens[1:, :4], mask[1:, :4])
+    torch.testing.assert_close(one.presence_bf[1:], alone.presence_bf)
+    torch.testing.assert_close(one.sides_bfl[1:], alone.sides_bfl)
+
+
+def test_the_offset_moves_the_threshold_to_one_half():
+    model = head()
+    model.offset.copy_(torch.tensor([1.0, -2.0, 0.0]))
+    torch.testing.assert_close(model.probabilities(torch.tensor([[1.0, -2.0, 0.0]])), torch.full((1, 3), 0.5))
+
+
+def test_an_odd_width_has_fewer_heads():
+    model = FindingQueries(("a",), 18, (0.5,))
+    assert model(torch.randn(1, 3, 18), torch.ones(1, 3, dtype=torch.bool)).presence_bf.shape == (1, 1)
+
+
+def test_tokens_say_presence_and_side():
+    torch.manual_seed(0)
+    tokens = FindingTokens(2, 8, 16)
+    features, none = torch.zeros(1, 2, 8), torch.zeros(1, 2, 3)
+    left = torch.tensor([[[1.0, 0, 0], [1.0, 0, 0]]])
+    absent, present = (tokens(features, torch.full((1, 2), p), none) for p in (0.0, 1.0))
+    sided = tokens(features, torch.ones(1, 2), left)
+    assert absent.shape == (1, 2, 16)
+    assert (absent - present).abs().mean() > 0.1
+    assert (sided - present).abs().mean() > 0.1
+    torch.testing.assert_close(tokens(features, torch.zeros(1, 2), left), absent)
