@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from medmm.data.phantom import materials, tubes
-from medmm.data.phantom.geometry import Points, Quadric, ellipsoid, half_space, rotation
 from medmm.data.phantom.disease import Facts
+from medmm.data.phantom.geometry import Points, Quadric, ellipsoid, half_space, rotation
 from medmm.data.phantom.pleura import Space
 from medmm.data.phantom.scene import Component
 from medmm.data.phantom.solids import Solid
@@ -32,7 +32,7 @@ def _inside(space: Space, parts: tuple[Quadric, ...], *limits: Quadric) -> Solid
 def consolidation(
     space: Space, zone: Zone, grade: int, rng: np.random.Generator
 ) -> tuple[tuple[Component, ...], Facts]:
-    """Airless lobules around a middle (3,), denser inside, sometimes cut off by a fissure; bronchi stay filled with air."""
+    """Airless lobules, denser inside, sometimes cut off by a fissure; the bronchi keep their air."""
     lung = space.lung
     size = (rng.uniform(23, 28), rng.uniform(29, 36), rng.uniform(38, 47))[grade]
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.6 * size)
@@ -52,6 +52,7 @@ def consolidation(
         Component("consolidation", 0.5 * FILLED, _inside(space, outer, *limits), "consolidation", seen_mm=5.0),
         Component("consolidation", 0.45 * FILLED, _inside(space, inner, *limits)),
     ]
+    parts += _lobules(parts[0].shape, middle, size, rng)
     away = middle - space.move(lung.hilum)
     away /= max(float(np.linalg.norm(away)), 1.0)
     ends = middle + (away + rng.normal(0, 0.45, (4, 3)) * [1, 0.4, 1]) * size * 0.8
@@ -64,9 +65,21 @@ def consolidation(
     return tuple(parts), Facts(zone_of(lung, middle))
 
 
+def _lobules(shape: Solid | tubes.Tubes, middle: Points, size: float, rng: np.random.Generator) -> list[Component]:
+    """Filled acini, the coarse grain of air-space disease; only those wholly inside the consolidation are kept."""
+    count = int(0.9 * size)
+    centres = middle + rng.normal(0, 0.5, (count, 3)) * size * [1, 1.4, 0.9]
+    radius = rng.uniform(3.5, 6.5, count)
+    corners = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1], [0, 0, 0]])
+    whole = (shape.amount(centres[:, None] + radius[:, None, None] * corners) > 0).all(axis=1)
+    return [
+        Component("filled acinus", 0.9 * FILLED, Solid((ellipsoid(centre, np.full(3, r)),)))
+        for centre, r in zip(centres[whole], radius[whole], strict=True)
+    ]
+
+
 def atelectasis(space: Space, grade: int, rng: np.random.Generator) -> tuple[Component, ...]:
     """Airless plates above the dome: discs seen edge on."""
-    lung = space.lung
     found = []
     count = 1 + grade + int(rng.random() < 0.4)
     base = rng.uniform(0.07, 0.2)
@@ -125,10 +138,12 @@ def _at_wall(space: Space, rng: np.random.Generator) -> Points:
 
 def nodule(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
     """A round spot, the denser with calcium the smaller it is."""
-    size = (rng.uniform(8, 12), rng.uniform(13, 19), rng.uniform(20, 28))[grade]
+    size = (rng.uniform(10, 14), rng.uniform(15, 20), rng.uniform(21, 26))[grade]
+    if grade == 0 and rng.random() < 0.15:
+        size = rng.uniform(6, 10)
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.5 * size + 4)
     shape = ellipsoid(middle, 0.5 * size * rng.uniform(0.9, 1.0, 3) / np.array([0.95, 1, 0.95]))
-    calcified = (1.0, 0.8, 0.5)[grade]
+    calcified = (1.0, 0.9, 0.7)[grade]
     adds = materials.SOFT + calcified * (materials.CORTICAL_BONE - materials.SOFT) - materials.LUNG
     return (Component("nodule", adds, _inside(space, (shape,)), "nodule"),), Facts(
         zone_of(space.lung, middle), round(size, 1)
@@ -137,15 +152,15 @@ def nodule(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tu
 
 def mass(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
     """A lobulated mass with calcified flecks and spicules."""
-    size = (rng.uniform(31, 39), rng.uniform(40, 52), rng.uniform(53, 69))[grade]
+    size = (rng.uniform(34, 42), rng.uniform(43, 54), rng.uniform(55, 69))[grade]
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.5 * size)
-    around = rng.normal(0, 1, (4, 3))
-    around *= 0.22 * size / np.linalg.norm(around, axis=1, keepdims=True)
+    around = rng.normal(0, 1, (5, 3)) * [1, 0.6, 1]
+    around *= 0.3 * size / np.linalg.norm(around, axis=1, keepdims=True)
     parts = (
-        ellipsoid(middle, np.full(3, 0.42 * size)),
-        *(ellipsoid(middle + a, np.full(3, size * rng.uniform(0.2, 0.27))) for a in around),
+        ellipsoid(middle, np.full(3, 0.34 * size)),
+        *(ellipsoid(middle + a, np.full(3, size * rng.uniform(0.17, 0.24))) for a in around),
     )
-    found = [Component("mass", 1.5 * FILLED, _inside(space, parts), "mass", seen_mm=2.0)]
+    found = [Component("mass", 1.9 * FILLED, _inside(space, parts), "mass", seen_mm=2.0)]
     flecks = [
         ellipsoid(middle + spot, np.full(3, rng.uniform(2.2, 3.8)))
         for spot in rng.normal(0, 0.2, (5, 3)) * size * [1, 0.5, 1]

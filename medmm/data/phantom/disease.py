@@ -58,7 +58,7 @@ THEMES: Mapping[str, tuple[float, Mapping[str, float]]] = {
     "single": (0.10, {}),
 }
 """Share of the studies of each theme, and how probable its findings are."""
-ANY = 0.075
+ANY = 0.085
 """Probability of each finding apart from the theme, in all but normal studies."""
 CHRONIC = frozenset({"nodule", "mass", "cardiomegaly", "emphysema", "pacemaker"})
 GRADED = frozenset(
@@ -177,7 +177,7 @@ def _later(seed: int, study: int, before: tuple[Condition, ...]) -> tuple[Condit
         if old.name not in CHRONIC and luck < 0.3:
             continue
         grade, change = old.grade, "stable"
-        if old.name != "pacemaker" and old.name != "endotracheal_tube" and turn < 0.5:
+        if old.name not in {"pacemaker", "endotracheal_tube"} and turn < 0.5:
             grade = min(grade + 1, 2) if turn < 0.28 else max(grade - 1, 0) if old.name not in CHRONIC else grade
             change = "worse" if grade > old.grade else "better" if grade < old.grade else "stable"
         found[old.name] = replace(old, severity=SEVERITIES[grade], change=change)

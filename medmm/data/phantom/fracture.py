@@ -34,9 +34,9 @@ def break_ribs(
         inner, outer, middle = _fragments(rib, place + rng.normal(0, 0.015), healing, rng)
         kept += [replace(rib, path=inner), replace(rib, path=outer)]
         added.append(Component("fracture", 0.0, Solid((ellipsoid(middle, np.full(3, 11.0)),)), "rib_fracture"))
-        if healing:
-            lump = ellipsoid(middle, rng.uniform(0.95, 1.15, 3) * np.array([10.5, 9.0, 10.5]))
-            added.append(Component("callus", 0.9 * (materials.CORTICAL_BONE - materials.SOFT), Solid((lump,))))
+        half = np.array([19.0, 8.5, 9.0] if healing else [13.0, 7.5, 8.0]) * rng.uniform(0.9, 1.1)
+        lump = Solid((ellipsoid(middle, half, _frame(outer[0] - inner[-2])),))
+        added.append(Component("callus", materials.CORTICAL_BONE - materials.SOFT, lump))
     return tuple(kept), tuple(added), Facts(ribs=tuple(range(first, first + count)))
 
 
@@ -47,12 +47,20 @@ def _fragments(rib: Rib, place: float, healing: bool, rng: np.random.Generator) 
     middle = rib.path[k] + rest * (rib.path[k + 1] - rib.path[k])
     tangent = rib.path[k + 1] - rib.path[k]
     tangent = tangent / np.linalg.norm(tangent)
-    gap = rng.uniform(0.5, 1.5) if healing else rng.uniform(4.0, 6.0)
-    step = rng.choice([-1.0, 1.0]) * (rng.uniform(4, 7) if healing else rng.uniform(10.0, 14.0))
+    gap = rng.uniform(0.5, 1.5) if healing else rng.uniform(5.0, 7.5)
+    step = rng.choice([-1.0, 1.0]) * (rng.uniform(4, 7) if healing else rng.uniform(11.0, 15.0))
     inner = np.concatenate([rib.path[: k + 1], (middle - gap * tangent)[None]])
     outer = np.concatenate([(middle + gap * tangent)[None], rib.path[k + 1 :]])
     fade = np.linspace(1, 0.0, len(outer))[:, None] ** 1.5
     return _spread(inner), _spread(outer + fade * step * np.array([0.0, 0.0, 1.0])), middle
+
+
+def _frame(along: Points) -> Points:
+    """Rotation (3, 3) whose first column is the direction ``along`` (3,)."""
+    first = along / np.linalg.norm(along)
+    second = np.cross([0.0, 0.0, 1.0], first)
+    second /= np.linalg.norm(second)
+    return np.stack([first, second, np.cross(first, second)], axis=1)
 
 
 def _spread(path: Points) -> Points:

@@ -1,12 +1,11 @@
 """Convex quadrics and what is cut out of them: closed-form intervals for parallel rays, and membership of points.
 
-Patient frame: millimetres, RAS (x towards the patient's right, y anterior, z superior). A radiograph and a CT volume come
-from the same shapes: rays ask for the length inside a shape, voxels for whether their centre lies in it.
+Patient frame: millimetres, RAS (x towards the patient's right, y anterior, z superior). A radiograph and a CT volume
+come from the same shapes: rays ask for the length inside a shape, voxels for whether their centre lies in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,11 +72,11 @@ class View:
 
     def across(self, window: Window) -> Points:
         """Column coordinates (mm from the middle) of the window's pixel centres."""
-        return (np.arange(window.left, window.right) - (self.columns - 1) / 2) * self.spacing_mm
+        return np.asarray((np.arange(window.left, window.right) - (self.columns - 1) / 2) * self.spacing_mm)
 
     def down(self, window: Window) -> Points:
         """Row coordinates (mm from the middle) of the window's pixel centres."""
-        return (np.arange(window.top, window.bottom) - (self.rows - 1) / 2) * self.spacing_mm
+        return np.asarray((np.arange(window.top, window.bottom) - (self.rows - 1) / 2) * self.spacing_mm)
 
     def project(self, points: Points) -> Points:
         """Coordinates (..., 3) of points (..., 3) along columns, rows and the beam, in mm from ``origin``."""
@@ -105,14 +104,14 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Quadric:
-    """The convex set ``x'Ax + 2b'x + c <= 0`` with A positive semidefinite: ellipsoid, cylinder, paraboloid, half-space.
+    """The convex set ``x'Ax + 2b'x + c <= 0``, A positive semidefinite: ellipsoid, cylinder, paraboloid, half-space.
 
     Attributes:
         matrix: A (3, 3), in 1/mm2.
         vector: b (3,), in 1/mm.
         constant: c.
         middle: Centre (3,) of a bounded quadric, None for an unbounded one.
-        spread: ``radius * inverse(A)`` (3, 3), whose quadratic form gives squared half widths; None for an unbounded one.
+        spread: Inverse of A (3, 3), whose quadratic form gives squared half widths; None for an unbounded one.
     """
 
     matrix: Points
@@ -186,8 +185,8 @@ def _flat(value: Array, half_slope: float) -> Interval:
     return Interval(-edge, at) if half_slope > 0 else Interval(at, edge)
 
 
-def ellipsoid(middle: Sequence[float], half: Sequence[float], turn: Points | None = None) -> Quadric:
-    """Ellipsoid with half axes ``half`` (3) in mm along the columns of the rotation ``turn`` (3, 3; default: the frame's axes)."""
+def ellipsoid(middle: npt.ArrayLike, half: npt.ArrayLike, turn: Points | None = None) -> Quadric:
+    """Ellipsoid with half axes ``half`` (3,) in mm along the columns of the rotation ``turn`` (3, 3)."""
     rotation = np.eye(3) if turn is None else turn
     centre = np.asarray(middle, float)
     squares = np.asarray(half, float) ** 2
@@ -197,7 +196,7 @@ def ellipsoid(middle: Sequence[float], half: Sequence[float], turn: Points | Non
     )
 
 
-def cylinder(point: Sequence[float], half: tuple[float, float], turn: Points | None = None) -> Quadric:
+def cylinder(point: npt.ArrayLike, half: tuple[float, float], turn: Points | None = None) -> Quadric:
     """Endless elliptic cylinder around the third column of ``turn`` (default: z), half axes along the first two."""
     rotation = np.eye(3) if turn is None else turn
     centre = np.asarray(point, float)
@@ -205,8 +204,8 @@ def cylinder(point: Sequence[float], half: tuple[float, float], turn: Points | N
     return Quadric(matrix, -matrix @ centre, float(centre @ matrix @ centre - 1))
 
 
-def bowl(bottom: Sequence[float], half: tuple[float, float], up: bool = True) -> Quadric:
-    """Inside of a paraboloid that opens along +z (or -z): it rises by 1 mm at ``half`` mm from its lowest point along x and y."""
+def bowl(bottom: npt.ArrayLike, half: tuple[float, float], up: bool = True) -> Quadric:
+    """Inside of a paraboloid around z: 1 mm above its lowest point ``bottom`` it is ``half`` mm wide to each side."""
     centre = np.asarray(bottom, float)
     matrix = np.diag([1 / half[0] ** 2, 1 / half[1] ** 2, 0.0])
     lean = np.array([0.0, 0.0, -0.5 if up else 0.5])
@@ -214,7 +213,7 @@ def bowl(bottom: Sequence[float], half: tuple[float, float], up: bool = True) ->
     return Quadric(matrix, vector, float(centre @ matrix @ centre - 2 * lean @ centre))
 
 
-def half_space(point: Sequence[float], outward: Sequence[float]) -> Quadric:
+def half_space(point: npt.ArrayLike, outward: npt.ArrayLike) -> Quadric:
     """Points on the side of the plane through ``point`` that ``outward`` (3,) leads away from."""
     normal = np.asarray(outward, float)
     normal = normal / np.linalg.norm(normal)
@@ -222,7 +221,7 @@ def half_space(point: Sequence[float], outward: Sequence[float]) -> Quadric:
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Points:
-    """Rotation matrix (3, 3): ``roll`` about y, then ``pitch`` about x, then ``yaw`` about z, in degrees, right-handed."""
+    """Rotation matrix (3, 3): first ``roll`` about y, then ``pitch`` about x, then ``yaw`` about z; right-handed degrees."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])

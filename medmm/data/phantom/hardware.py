@@ -82,8 +82,8 @@ def clutter(chest: Thorax, bedside: bool, rng: np.random.Generator) -> tuple[Com
     if rng.random() < (0.65 if bedside else 0.12):
         for _ in range(int(rng.integers(2, 5))):
             spot = np.array([rng.uniform(-1, 1) * chest.half_width_mm, 122.0, rng.uniform(-110, 110)])
-            disc = Solid((ellipsoid(spot, (rng.uniform(5, 8), 3.0, rng.uniform(5, 8))),))
-            found.append(Component("electrode", rng.uniform(0.03, 0.16), disc))
+            disc = Solid((ellipsoid(spot, (3.6, 2.5, 3.6)),))
+            found.append(Component("electrode", rng.uniform(0.5, 1.0) * materials.IRON, disc))
             out = np.array([rng.choice([-1.0, 1.0]) * 240, 122.0, rng.uniform(-200, 200)])
             wires.append(
                 tubes.along(
@@ -100,13 +100,10 @@ def clutter(chest: Thorax, bedside: bool, rng: np.random.Generator) -> tuple[Com
     if wires:
         found.append(Component("wires", rng.uniform(0.08, 0.2), tubes.join(wires)))
     if rng.random() < 0.12:
-        count = int(rng.integers(2, 6))
-        at: Points = np.stack(
-            [np.full(count, rng.normal(0, 30)), np.full(count, 124.0), 110 - np.arange(count) * rng.uniform(38, 60)],
-            axis=1,
-        )
-        for spot in at + rng.normal(0, 3, at.shape):
-            found.append(Component("button", 0.12, Solid((ellipsoid(spot, (5.5, 1.8, 5.5)),))))
+        x, gap = rng.normal(0, 10), rng.uniform(38, 60)
+        for k in range(int(rng.integers(2, 6))):
+            button = Solid((ellipsoid((x + rng.normal(0, 2), 124.0, 110 - k * gap), (5.0, 1.6, 5.0)),))
+            found.append(Component("button", 0.5 * materials.IRON, button))
     return tuple(found)
 
 

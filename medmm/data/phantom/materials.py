@@ -1,8 +1,8 @@
 """Linear attenuation coefficients at 60 keV, in 1/mm.
 
-60 keV is about the mean energy of the beam behind a patient at 110 to 125 kVp, the usual setting of a chest radiograph.
-Each coefficient is a mass attenuation coefficient of NIST (Hubbell & Seltzer, NISTIR 5632, tables 3 and 4, which take the
-tissues' compositions from ICRU report 44) times a density: 0.1 * (mu/rho in cm2/g) * (rho in g/cm3).
+60 keV is about the mean energy of the beam behind a patient at 110 to 125 kVp, the usual setting of a chest
+radiograph. Each coefficient is a mass attenuation coefficient of NIST (Hubbell & Seltzer, NISTIR 5632, tables 3 and 4;
+compositions of tissues from ICRU report 44) times a density: 0.1 * (mu/rho in cm2/g) * (rho in g/cm3).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.thorax import Lung
 from medmm.data.phantom.tubes import Tubes
 
-VISCERAL_PLEURA_MM = 1.1
+VISCERAL_PLEURA_MM = 1.6
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Space:
 
         Args:
             rng: Source of the choice.
-            heights: Range as a share of the lung's height, 0 at the dome; widened where fluid or collapse leave nothing.
+            heights: Range as a share of the lung's height, 0 at the dome; widened where fluid leaves nothing.
             margin_mm: Clearance to both sides; smaller where there is no such place.
             tries: Candidates for each relaxation.
         """
@@ -77,9 +77,9 @@ class Space:
         """Vessels of the expanded lung as they run now."""
         if self.squeeze is None:
             return bundle
-        normals = [n / self.squeeze[1] for n in (bundle.cut_start, bundle.cut_end)]
-        normals = [n / np.linalg.norm(n, axis=1, keepdims=True) for n in normals]
-        return tubes.Tubes(self.move(bundle.start), self.move(bundle.end), bundle.radius, *normals, bundle.weight)
+        cuts = [n / self.squeeze[1] for n in (bundle.cut_start, bundle.cut_end)]
+        first, last = (n / np.linalg.norm(n, axis=1, keepdims=True) for n in cuts)
+        return tubes.Tubes(self.move(bundle.start), self.move(bundle.end), bundle.radius, first, last, bundle.weight)
 
 
 def effusion(space: Space, grade: int, rng: np.random.Generator) -> tuple[Space, Component]:

@@ -1,4 +1,4 @@
-"""From optical depth to a displayed radiograph: Beer-Lambert, scatter, blur, photon noise, the detector's curve, borders."""
+"""From optical depth to a displayed radiograph: Beer-Lambert, scatter, blur, photon noise, grey curve, borders."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def display(rng: np.random.Generator) -> Display:
 
 
 def expose(depth: Array, view: View, exposure: Acquisition, rng: np.random.Generator) -> Array:
-    """Logarithm of the inverse signal at the detector [rows, columns]: 0 beside the patient, growing with what is in the beam.
+    """Logarithm of the inverse signal at the detector [rows, columns]: 0 in free air, more where more is in the beam.
 
     The primary beam follows Beer and Lambert, ``exp(-depth)``; scatter is the primary, spread widely; photon counts
     are large enough everywhere (over 20 a pixel) for the normal form of Poisson's law, whose draws do not depend on

@@ -1,10 +1,9 @@
-"""Reports on phantom studies: what each radiologist says of the conditions, in sections, with typos and masked words."""
+"""Reports on phantom studies: what a radiologist says of the conditions, in sections, with typos and masked words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -55,18 +54,6 @@ class Dictation:
             else:
                 parts.append(f"{name.upper()}\n{body}")
         return "\n\n".join(parts) + "\n"
-
-    def xml(self, study_id: str) -> str:
-        """The report in the form of the Open-i collection."""
-        texts = "\n".join(
-            f'         <AbstractText Label="{name.upper()}">{escape(body)}</AbstractText>'
-            for name, body in self.sections.items()
-        )
-        return (
-            '<?xml version="1.0" encoding="utf-8"?>\n<eCitation>\n   <meta type="rr"/>\n'
-            f'   <uId id="{study_id}"/>\n   <MedlineCitation>\n      <Article>\n       <Abstract>\n{texts}\n'
-            f'       </Abstract>\n      </Article>\n   </MedlineCitation>\n   <parentImage id="{study_id}"/>\n</eCitation>\n'
-        )
 
 
 def dictate(

@@ -1,4 +1,4 @@
-"""Everything in the beam: solids and tubes with what each adds to the attenuation; line integrals, masks, voxel values."""
+"""Everything in the beam: shapes with what each adds to the attenuation; line integrals, masks, voxel values."""
 
 from __future__ import annotations
 

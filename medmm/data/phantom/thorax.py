@@ -71,11 +71,11 @@ class Lung:
         return Solid((self.hull,), without=self.cut)
 
     def height(self, share: Any) -> Any:
-        """z in mm of a share (0 at the dome, 1 at the apex) of the lung's height."""
+        """Height z in mm of a share (0 at the dome, 1 at the apex) of the lung's height."""
         return self.floor_mm + share * (self.apex_mm - self.floor_mm)
 
     def clear(self, points: Points, margin_mm: float = 0.0) -> npt.NDArray[np.bool_]:
-        """Whether points (n, 3) lie in the lung with nothing but lung before and behind them on a frontal radiograph."""
+        """Whether points (n, 3) lie in the lung and no organ lies before or behind them on a frontal radiograph."""
         inside = self.hull.contains(points)
         for step in (-margin_mm, margin_mm) if margin_mm else (0.0,):
             moved = points + np.array([step, 0, 0])

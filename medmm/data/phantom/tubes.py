@@ -111,7 +111,7 @@ class Tubes:
 def _patches(
     view: View, a: Points, b: Points, reach: Points
 ) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Segments of like size with the pixel rows (n, side) and columns (n, side) that cover them; off-image ones are left out."""
+    """Visible segments by size, with the pixel rows (n, side) and columns (n, side) that cover them."""
     middle = np.array([(view.columns - 1) / 2, (view.rows - 1) / 2])
     low = np.floor((np.minimum(a, b)[:, :2] - reach[:, None]) / view.spacing_mm + middle).astype(np.int64)
     high = np.ceil((np.maximum(a, b)[:, :2] + reach[:, None]) / view.spacing_mm + middle).astype(np.int64)

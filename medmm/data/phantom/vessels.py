@@ -33,7 +33,8 @@ class Pattern:
 def tree(lung: Lung, rng: np.random.Generator, pattern: Pattern) -> Tubes:
     """Vessels of one lung; segments outside it are left out."""
     targets = _targets(lung, rng, sum(level[0] for level in LEVELS))
-    bundles, starts, first = [], np.repeat(lung.hilum[None], LEVELS[0][0], 0), 0
+    bundles: list[Tubes] = []
+    starts, first = np.repeat(lung.hilum[None], LEVELS[0][0], 0), 0
     starts = starts + rng.normal(0, 1, starts.shape) * [2.5, 8, 9]
     for count, steps, thick, thin in LEVELS:
         ends = targets[first : first + count]
