@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Store a picture or a table that holds no patient data."""
 
     def log_model(self, folder: Path) -> None:
-        """Store a run's model with its signature."""
+        """Store the model of a run directory with its signature; the whole folder is stored, so no patient in it."""
 
 
 class NoTracker:
@@ -105,7 +105,7 @@ class MlflowTracker:
         mlflow.log_artifact(str(path))
 
     def log_model(self, folder: Path) -> None:
-        """Store the model folder as a pyfunc with a signature: image tensor in, draft and findings out."""
+        """Store the model as a pyfunc with a signature: image paths in, drafts and findings out."""
         import mlflow
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema

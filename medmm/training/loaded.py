@@ -153,7 +153,7 @@ def load(run: str | Path, device: str = "auto") -> LoadedModel:
         "medmm": __version__,
         "task": config.task,
         "weights_sha256": file_sha256(folder / WEIGHTS),
-        "config_sha256": config_hash(config),
+        "config_sha256": record.get("config_hash") or config_hash(config),
         "preprocess_sha256": preprocess_hash(config.preprocess),
         "data_hash": record.get("data_hash"),
         "split_hash": record.get("split_hash"),

@@ -26,6 +26,7 @@ from medmm.training.loaded import LoadedModel, load, save_model
 from medmm.training.loop import Hooks, Loop
 from medmm.training.material import Material, gather
 from medmm.training.plan import Plan, plan
+from medmm.training.portable import portable
 from medmm.training.provenance import config_hash, describe_run, read_record, write_record
 
 __all__ = ["LoadedModel", "RunResult", "finetune", "load"]
@@ -151,7 +152,8 @@ def _finish(
     tracker.log_artifact(out / "curves.png")
     tracker.log_artifact(out / "MODEL_CARD.md")
     if config.tracking.log_model:
-        tracker.log_model(out)
+        with portable(out) as folder:
+            tracker.log_model(folder)
 
 
 def _plan_of(out: Path, resume: bool) -> Plan | None:

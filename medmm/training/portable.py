@@ -1,0 +1,30 @@
+"""A run without its patients: what may leave the run directory, for MLflow and for other hospitals."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medmm.config.load import to_yaml
+from medmm.config.schema import DataConfig
+from medmm.training.provenance import RECORD
+from medmm.training.records import read_config
+
+
+@contextmanager
+def portable(run: Path) -> Iterator[Path]:
+    """Copy weights, config and record into a folder that is gone afterwards; :func:`medmm.load` reads it.
+
+    Left behind are the manifest (reports), the cache (images), the states, and the config's data section (paths).
+    """
+    with tempfile.TemporaryDirectory(prefix="medmm-portable-") as place:
+        folder = Path(place) / "run"
+        shutil.copytree(run / "model", folder / "model")
+        shutil.copy(run / RECORD, folder / RECORD)
+        config = read_config(run)
+        bare = config.model_copy(update={"data": DataConfig(splits=config.data.splits)})
+        (folder / "config.yaml").write_text(to_yaml(bare), encoding="utf-8")
+        yield folder

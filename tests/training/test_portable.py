@@ -1,0 +1,31 @@
+"""What leaves a run directory holds no report, no image and no path."""
+
+import json
+
+import pytest
+
+from medmm.config.load import load
+from medmm.training.portable import portable
+from medmm.training.records import claim, read_config
+
+
+@pytest.fixture
+def run(tmp_path):
+    words = ["data.reader=table", "data.path=/wards/doe.csv", "data.where.name=DOE", "data.splits.seed=4", "seed=9"]
+    claim(tmp_path / "run", load(None, None, words), resume=False)
+    for name in ("model/model.safetensors", "data/manifest.parquet", "cache/images.npy", "state-3/model.safetensors"):
+        (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_bytes(b"x")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"config_hash": "abc"}))
+    return tmp_path / "run"
+
+
+def test_only_weights_config_and_record_travel(run):
+    with portable(run) as folder:
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        assert names == ["config.yaml", "model/model.safetensors", "run.json"]
+        text = (folder / "config.yaml").read_text()
+        assert "doe" not in text.lower()
+        config = read_config(folder)
+    assert (config.seed, config.data.splits.seed, config.data.reader) == (9, 4, "phantom")
+    assert not folder.exists()
