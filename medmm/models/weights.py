@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"}
 _ZIP = b"PK\x03\x04"
+_METADATA = "medmm"
 _SHOWN = 8  # names listed of each kind of mismatch
 
 
@@ -40,7 +42,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         seen[key] = name
         kept[name] = tensor.detach().to("cpu").clone().contiguous()
     with replacing(path) as temporary, full_disk_named(path):
-        save_file(kept, str(temporary), dict(metadata or {}))
+        # One entry only: safetensors writes several in no order, and the same weights must be the same bytes.
+        save_file(kept, str(temporary), {_METADATA: json.dumps(dict(metadata or {}), sort_keys=True)})
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -66,8 +69,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     refuse_pickle(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+            return dict(json.loads((file.metadata() or {}).get(_METADATA, "{}")))
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError("no whole safetensors file", where=path.name, fix="Copy or train it again.") from error
 
 

@@ -94,4 +94,6 @@ def restore_moments(model: nn.Module, optimizer: torch.optim.Optimizer, named: d
     for key, value in named.items():
         name, _, kind = key.rpartition("/")
         parameter = parameters[name]
-        optimizer.state[parameter][kind] = value.to(parameter.device, copy=True)
+        # Laid out in memory as the parameter is (kernels lie channels last): the fused step walks both by address.
+        own = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+        optimizer.state[parameter][kind] = own.to(parameter.device).copy_(value)

@@ -119,6 +119,8 @@ def this_machine(device: str) -> Machine:
     memory = psutil.virtual_memory().total if chosen == "cpu" else torch.cuda.get_device_properties(chosen).total_memory
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    asked = os.environ.get("OMP_NUM_THREADS", "")  # how clusters say what is theirs to use
+    cores = min(cores, int(asked)) if asked.isdigit() else cores
     return Machine(max(1, cores), _computes_bf16(), chosen, memory / 2**30, processes)
 
 

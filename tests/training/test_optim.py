@@ -1,0 +1,82 @@
+"""Learning rate, decay and moving average, against hand-computed values."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from medmm.config.schema import TrainConfig
+from medmm.training.optim import Average, make_optimizer, named_moments, rate, restore_moments
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.BatchNorm1d(3))
+
+
+def test_the_rate_rises_then_falls_by_half_a_cosine_to_a_hundredth():
+    config = TrainConfig(lr=1e-3, warmup=0.1)
+    assert [rate(step, 100, config) for step in (0, 4, 9)] == pytest.approx([1e-4, 5e-4, 1e-3])
+    assert rate(10, 100, config) == pytest.approx(1e-3)
+    assert rate(55, 100, config) == pytest.approx(1e-3 * (0.01 + 0.99 / 2))
+    assert rate(100, 100, config) == pytest.approx(1e-5)
+    assert all(rate(step, 100, config) > rate(step + 1, 100, config) for step in range(10, 99))
+
+
+def test_only_matrices_decay():
+    model = net()
+    decayed, free = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
+    assert [id(p) for p in decayed["params"]] == [id(model[1].weight)]
+    assert {id(p) for p in free["params"]} == {id(p) for p in model.parameters()} - {id(model[1].weight)}
+
+
+def test_the_average_is_the_sum_of_its_terms():
+    model = net()
+    average = Average(model, 0.5)
+    start = model[1].weight.detach().clone()
+    with torch.no_grad():
+        model[1].weight.add_(1.0)
+        model[2].num_batches_tracked.fill_(7)
+        model[2].running_mean.fill_(3.0)
+    average.update(model, 0)  # decay 1 / 10: it follows fast at first
+    torch.testing.assert_close(average.model[1].weight, start + 0.9)
+    torch.testing.assert_close(average.model[2].running_mean, torch.full((3,), 2.7))
+    assert int(average.model[2].num_batches_tracked) == 7
+    average.update(model, 1000)
+    torch.testing.assert_close(average.model[1].weight, start + 0.95)
+    assert not any(p.requires_grad for p in average.model.parameters())
+
+
+def test_moments_come_back_bit_for_bit():
+    def steps(model, optimizer, number):
+        for step in range(number):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            model(torch.randint(0, 5, (8,))).square().sum().backward()
+            optimizer.step()
+
+    one, config = net(), TrainConfig()
+    optimizer = make_optimizer(one, config)
+    steps(one, optimizer, 3)
+    two = net()
+    two.load_state_dict(one.state_dict())
+    other = make_optimizer(two, config)
+    restore_moments(two, other, {name: value.clone() for name, value in named_moments(one, optimizer).items()})
+    steps(one, optimizer, 2)
+    steps(two, other, 2)
+    for first, second in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(first, second)
+    with pytest.raises(KeyError):
+        restore_moments(two, other, {"nothing/exp_avg": torch.zeros(1)})
+
+
+def test_a_shared_matrix_is_counted_once():
+    model = net()
+    model.append(nn.Linear(4, 5, bias=False))
+    model[3].weight = model[0].weight
+    groups = make_optimizer(model, TrainConfig()).param_groups
+    assert sum(id(p) == id(model[0].weight) for group in groups for p in group["params"]) == 1
+    assert math.isclose(groups[1]["weight_decay"], 0)
+    assert id(model[0].weight) in {id(p) for p in groups[1]["params"]}

@@ -1,0 +1,67 @@
+"""Kill -9 at any moment, resume, and end with the same weights, bit for bit: on the real task, in real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from medmm.models.weights import file_sha256
+from medmm.training import records
+from medmm.training.run import finetune
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from medmm.data.manifest import Manifest
+from medmm.training import checkpoint, records, run
+
+manifest, out, place = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+
+def at_step(done, total, note):
+    if place == f"step {done}" and note != "reading images":
+        kill()
+
+if place == "while writing a state":
+    write = checkpoint.save_tensors
+    def half(path, tensors, metadata=None):
+        write(path, tensors, metadata)
+        if path.name == "optimizer.safetensors":
+            kill()
+    checkpoint.save_tensors = half
+if place == "before pointing":
+    checkpoint.write_text = lambda *words: kill()
+run.finetune(records.read_config(out), Manifest.open(manifest), out, resume=True, progress=at_step)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(manifest, small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    records.claim(out, small, resume=False)
+    return out, finetune(small, manifest, out)
+
+
+def test_killed_at_four_points_and_resumed_it_ends_the_same(whole, manifest, small, tmp_path):
+    records.claim(tmp_path, small, resume=False)
+    for place in ("step 2", "while writing a state", "before pointing", "step 7", ""):
+        command = [sys.executable, "-c", PROGRAM, str(manifest.path), str(tmp_path), place]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == (-signal.SIGKILL if place else 0), ended.stderr
+    out, _ = whole
+    for name in ("model/model.safetensors", "model/task.json", "model/tokenizer/tokenizer.json"):
+        assert file_sha256(tmp_path / name) == file_sha256(out / name), name
+    assert json.loads((tmp_path / "history.json").read_text()) == json.loads((out / "history.json").read_text())
+    last = [(folder / (folder / "last").read_text().strip()) for folder in (tmp_path, out)]
+    for name in ("model", "optimizer", "ema", "best"):
+        assert file_sha256(last[0] / f"{name}.safetensors") == file_sha256(last[1] / f"{name}.safetensors"), name
+
+
+def test_resuming_a_finished_run_changes_nothing(whole, manifest, small):
+    out, result = whole
+    before = file_sha256(out / "model" / "model.safetensors")
+    again = finetune(small, manifest, out, resume=True)
+    assert file_sha256(out / "model" / "model.safetensors") == before
+    assert (again.steps, again.best_loss) == (result.steps, result.best_loss)
