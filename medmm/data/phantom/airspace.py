@@ -35,7 +35,7 @@ def consolidation(
     """Airless lobules, denser inside, sometimes cut off by a fissure; the bronchi keep their air."""
     lung = space.lung
     size = (rng.uniform(23, 28), rng.uniform(29, 36), rng.uniform(38, 47))[grade]
-    middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.6 * size)
+    middle = space.pick(rng, HEIGHTS[zone], margin_mm=20)
     spots = rng.normal(0, 0.55, (7, 3)) * size * [1, 1, 0.8]
     halves = size * rng.uniform(0.45, 0.75, (7, 3)) * [1, 1.6, 1]
     halves[0] = size * rng.uniform(0.75, 1.0, 3) * [1, 1.6, 1]
@@ -139,9 +139,10 @@ def _at_wall(space: Space, rng: np.random.Generator) -> Points:
 def nodule(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
     """A round spot, the denser with calcium the smaller it is."""
     size = (rng.uniform(10, 14), rng.uniform(15, 20), rng.uniform(21, 26))[grade]
-    if grade == 0 and rng.random() < 0.15:
-        size = rng.uniform(6, 10)
-    middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.5 * size + 4)
+    tiny, luck = rng.uniform(6, 10), rng.random()
+    if grade == 0 and luck < 0.15:
+        size = tiny
+    middle = space.pick(rng, HEIGHTS[zone], margin_mm=14)
     shape = ellipsoid(middle, 0.5 * size * rng.uniform(0.9, 1.0, 3) / np.array([0.95, 1, 0.95]))
     calcified = (1.0, 0.9, 0.7)[grade]
     adds = materials.SOFT + calcified * (materials.CORTICAL_BONE - materials.SOFT) - materials.LUNG
@@ -153,7 +154,7 @@ def nodule(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tu
 def mass(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
     """A lobulated mass with calcified flecks and spicules."""
     size = (rng.uniform(34, 42), rng.uniform(43, 54), rng.uniform(55, 69))[grade]
-    middle = space.pick(rng, HEIGHTS[zone], margin_mm=0.5 * size)
+    middle = space.pick(rng, HEIGHTS[zone], margin_mm=25)
     around = rng.normal(0, 1, (5, 3)) * [1, 0.6, 1]
     around *= 0.3 * size / np.linalg.norm(around, axis=1, keepdims=True)
     parts = (

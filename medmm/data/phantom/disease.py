@@ -26,36 +26,34 @@ FINDINGS = (
 )
 SEVERITIES = (Severity.SMALL, Severity.MODERATE, Severity.LARGE)
 THEMES: Mapping[str, tuple[float, Mapping[str, float]]] = {
-    "none": (0.25, {}),
-    "heart failure": (0.11, {"cardiomegaly": 0.75, "edema": 0.7, "pleural_effusion": 0.4, "pacemaker": 0.4}),
+    "none": (0.27, {}),
+    "heart failure": (0.11, {"cardiomegaly": 0.72, "edema": 0.68, "pleural_effusion": 0.4, "pacemaker": 0.5}),
     "intensive care": (
-        0.14,
+        0.13,
         {
-            "endotracheal_tube": 0.75,
+            "endotracheal_tube": 0.72,
             "consolidation": 0.35,
             "pleural_effusion": 0.25,
-            "atelectasis": 0.4,
+            "atelectasis": 0.42,
             "edema": 0.25,
             "pneumothorax": 0.2,
+            "pacemaker": 0.15,
         },
     ),
     "trauma": (
         0.12,
-        {
-            "rib_fracture": 0.72,
-            "pneumothorax": 0.42,
-            "pleural_effusion": 0.2,
-            "atelectasis": 0.2,
-            "endotracheal_tube": 0.15,
-        },
+        {"rib_fracture": 0.75, "pneumothorax": 0.42, "pleural_effusion": 0.2, "atelectasis": 0.25, "endotracheal_tube": 0.12},
     ),
     "airways": (
         0.11,
-        {"emphysema": 0.85, "nodule": 0.3, "pneumothorax": 0.2, "consolidation": 0.15, "atelectasis": 0.15},
+        {"emphysema": 0.88, "nodule": 0.3, "pneumothorax": 0.2, "consolidation": 0.15, "atelectasis": 0.2, "pacemaker": 0.15},
     ),
-    "tumour": (0.11, {"mass": 0.65, "nodule": 0.5, "pleural_effusion": 0.15, "atelectasis": 0.2, "emphysema": 0.12}),
-    "infection": (0.06, {"consolidation": 0.8, "pleural_effusion": 0.2, "atelectasis": 0.15}),
-    "single": (0.10, {}),
+    "tumour": (
+        0.11,
+        {"mass": 0.68, "nodule": 0.5, "pleural_effusion": 0.15, "atelectasis": 0.2, "emphysema": 0.15, "pacemaker": 0.15},
+    ),
+    "infection": (0.06, {"consolidation": 0.8, "pleural_effusion": 0.2, "atelectasis": 0.2, "pacemaker": 0.15}),
+    "single": (0.09, {}),
 }
 """Share of the studies of each theme, and how probable its findings are."""
 ANY = 0.085
@@ -172,6 +170,7 @@ def _later(seed: int, study: int, before: tuple[Condition, ...]) -> tuple[Condit
     """What the prior's findings have become, and what is new."""
     rng = stream(seed, study, "course")
     found: dict[str, Condition] = {}
+    known = {old.name for old in before}
     for old in before:
         luck, turn = rng.random(2)
         if old.name not in CHRONIC and luck < 0.3:
@@ -184,7 +183,7 @@ def _later(seed: int, study: int, before: tuple[Condition, ...]) -> tuple[Condit
     fresh = _first(seed, study)
     room = 0.45 if before else 0.8
     for new in fresh:
-        if new.name not in found and rng.random() < room:
+        if new.name not in known and rng.random() < room:
             found[new.name] = replace(new, change="new")
     names = _compatible([name for name in FINDINGS if name in found])
     return tuple(found[name] for name in names)

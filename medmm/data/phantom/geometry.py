@@ -132,10 +132,10 @@ class Quadric:
 
     def window(self, view: View) -> Window:
         """Pixels that a ray through the quadric can have."""
-        if self.middle is None:
+        if self.middle is None or self.spread is None:
             return view.full
         centre = view.project(self.middle)
-        half = np.array([self.half_width(axis) for axis in view.axes])
+        half = np.sqrt(((view.axes @ self.spread) * view.axes).sum(1))
         return view.around(centre - half, centre + half)
 
     def meets(self, points: Points, direction: Points) -> npt.NDArray[np.bool_]:
@@ -221,7 +221,7 @@ def half_space(point: npt.ArrayLike, outward: npt.ArrayLike) -> Quadric:
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Points:
-    """Rotation matrix (3, 3): first ``roll`` about y, then ``pitch`` about x, then ``yaw`` about z; right-handed degrees."""
+    """Rotation matrix (3, 3): ``roll`` about y, then ``pitch`` about x, then ``yaw`` about z; right-handed, in degrees."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])

@@ -90,8 +90,7 @@ def develop(signal: Array, setting: Display) -> Array:
     below, above = setting.margin
     grey = np.clip((signal - np.float32(low)) / np.float32(high - low), -below, 1 + above)
     grey = (grey + np.float32(below)) / np.float32(1 + below + above)
-    grey = grey ** np.float32(setting.gamma)
-    return _collimate(grey, setting)
+    return _collimate(np.minimum(grey ** np.float32(setting.gamma), 1), setting)
 
 
 def _collimate(grey: Array, setting: Display) -> Array:
