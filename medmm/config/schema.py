@@ -140,7 +140,7 @@ class FindingHeadConfig(Section):
     weight: float = Field(default=1.0, ge=0)
     """Weight of its loss; 0 switches the head off."""
     hint: Fraction = 0.5
-    """Share of the studies for which, while training, the language model is told the truth in place of what the head sees."""
+    """Share of training studies whose findings the language model is told in truth, not as the head sees them."""
     names: tuple[str, ...] = ()
     """Findings; empty means those present in enough of the training reports."""
     minimum: int = Field(default=10, ge=1)

@@ -93,7 +93,9 @@ def test_without_changes_the_image_stays():
 def test_images_are_never_mirrored():
     for seed in range(50):
         seen = augment(pixels(), AugmentConfig(), np.random.default_rng(seed))[0, 0]
-        like, mirrored = (np.corrcoef(seen.ravel(), one.ravel())[0, 1] for one in (pixels()[0, 0], pixels()[0, 0, :, ::-1]))
+        like, mirrored = (
+            np.corrcoef(seen.ravel(), one.ravel())[0, 1] for one in (pixels()[0, 0], pixels()[0, 0, :, ::-1])
+        )
         assert like > 0.6 > mirrored
 
 

@@ -17,7 +17,8 @@ SMALL = {
         "decoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 32},
     },
     "train": {
-        "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3, "workers": 0,
+        "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3,
+        "workers": 0,
     },
     "generate": {"max_tokens": 24},
 }  # fmt: skip

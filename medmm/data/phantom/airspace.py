@@ -34,7 +34,7 @@ def consolidation(
 ) -> tuple[tuple[Component, ...], Facts]:
     """Airless lobules, denser inside, sometimes cut off by a fissure; the bronchi keep their air."""
     lung = space.lung
-    size = (rng.uniform(23, 28), rng.uniform(29, 36), rng.uniform(38, 47))[grade]
+    size = (rng.uniform(26, 31), rng.uniform(32, 39), rng.uniform(40, 49))[grade]
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=20)
     spots = rng.normal(0, 0.55, (7, 3)) * size * [1, 1, 0.8]
     halves = size * rng.uniform(0.45, 0.75, (7, 3)) * [1, 1.6, 1]
@@ -49,7 +49,7 @@ def consolidation(
     outer = tuple(ellipsoid(middle + spot, half) for spot, half in zip(spots, halves, strict=True))
     inner = tuple(ellipsoid(middle + 0.9 * spot, 0.72 * half) for spot, half in zip(spots, halves, strict=True))
     parts = [
-        Component("consolidation", 0.5 * FILLED, _inside(space, outer, *limits), "consolidation", seen_mm=5.0),
+        Component("consolidation", 0.6 * FILLED, _inside(space, outer, *limits), "consolidation", seen_mm=5.0),
         Component("consolidation", 0.45 * FILLED, _inside(space, inner, *limits)),
     ]
     parts += _lobules(parts[0].shape, middle, size, rng)
@@ -73,7 +73,7 @@ def _lobules(shape: Solid | tubes.Tubes, middle: Points, size: float, rng: np.ra
     corners = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1], [0, 0, 0]])
     whole = (shape.amount(centres[:, None] + radius[:, None, None] * corners) > 0).all(axis=1)
     return [
-        Component("filled acinus", 0.9 * FILLED, Solid((ellipsoid(centre, np.full(3, r)),)))
+        Component("filled acinus", 1.2 * FILLED, Solid((ellipsoid(centre, np.full(3, r)),)))
         for centre, r in zip(centres[whole], radius[whole], strict=True)
     ]
 
@@ -107,9 +107,9 @@ def edema(space: Space, grade: int, rng: np.random.Generator) -> tuple[Component
     ]
     for first in range(0, count, 4):
         shape = _inside(space, tuple(clouds[first : first + 4]))
-        found.append(Component("perihilar cloud", (0.34 + 0.06 * grade) * FILLED, shape, "edema", seen_mm=4.0))
+        found.append(Component("perihilar cloud", (0.28 + 0.05 * grade) * FILLED, shape, "edema", seen_mm=4.0))
     lines = []
-    for _ in range(5 + 2 * grade):
+    for _ in range(7 + 2 * grade):
         place = _at_wall(space, rng)
         turn = rotation(roll=rng.normal(0, 8), yaw=rng.normal(0, 10))
         lines.append(ellipsoid(place, (rng.uniform(8, 13), rng.uniform(9, 13), rng.uniform(0.8, 1.1)), turn))
@@ -137,18 +137,24 @@ def _at_wall(space: Space, rng: np.random.Generator) -> Points:
 
 
 def nodule(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
-    """A round spot, the denser with calcium the smaller it is."""
-    size = (rng.uniform(10, 14), rng.uniform(15, 20), rng.uniform(21, 26))[grade]
-    tiny, luck = rng.uniform(6, 10), rng.random()
-    if grade == 0 and luck < 0.15:
+    """A round calcified spot, in every other lung with smaller ones elsewhere."""
+    size = (rng.uniform(13, 17), rng.uniform(18, 22), rng.uniform(23, 28))[grade]
+    tiny, luck, company = rng.uniform(6, 10), rng.random(), rng.random()
+    if grade == 0 and luck < 0.1:
         size = tiny
+    adds = (1.0, 1.0, 0.9)[grade] * (materials.CORTICAL_BONE - materials.SOFT) + FILLED
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=14)
-    shape = ellipsoid(middle, 0.5 * size * rng.uniform(0.9, 1.0, 3) / np.array([0.95, 1, 0.95]))
-    calcified = (1.0, 0.9, 0.7)[grade]
-    adds = materials.SOFT + calcified * (materials.CORTICAL_BONE - materials.SOFT) - materials.LUNG
-    return (Component("nodule", adds, _inside(space, (shape,)), "nodule"),), Facts(
-        zone_of(space.lung, middle), round(size, 1)
-    )
+    spots = [_spot(space, middle, size, adds, rng)]
+    more = 1 + int(rng.integers(3)) if company < 0.5 else 0
+    for _ in range(more):
+        place = space.pick(rng, (0.1, 0.9), margin_mm=12)
+        spots.append(_spot(space, place, max(size * rng.uniform(0.6, 0.95), 6.0), adds, rng))
+    return tuple(spots), Facts(zone_of(space.lung, middle), round(size, 1), count=1 + more)
+
+
+def _spot(space: Space, middle: Points, size: float, adds: float, rng: np.random.Generator) -> Component:
+    half = 0.5 * size * rng.uniform(0.9, 1.0, 3) / np.array([0.95, 1, 0.95])
+    return Component("nodule", adds, _inside(space, (ellipsoid(middle, half),)), "nodule")
 
 
 def mass(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tuple[tuple[Component, ...], Facts]:
@@ -156,12 +162,12 @@ def mass(space: Space, zone: Zone, grade: int, rng: np.random.Generator) -> tupl
     size = (rng.uniform(34, 42), rng.uniform(43, 54), rng.uniform(55, 69))[grade]
     middle = space.pick(rng, HEIGHTS[zone], margin_mm=25)
     around = rng.normal(0, 1, (5, 3)) * [1, 0.6, 1]
-    around *= 0.3 * size / np.linalg.norm(around, axis=1, keepdims=True)
+    around *= 0.28 * size / np.linalg.norm(around, axis=1, keepdims=True)
     parts = (
-        ellipsoid(middle, np.full(3, 0.34 * size)),
+        ellipsoid(middle, np.full(3, 0.4 * size)),
         *(ellipsoid(middle + a, np.full(3, size * rng.uniform(0.17, 0.24))) for a in around),
     )
-    found = [Component("mass", 1.9 * FILLED, _inside(space, parts), "mass", seen_mm=2.0)]
+    found = [Component("mass", 2.4 * FILLED, _inside(space, parts), "mass", seen_mm=2.0)]
     flecks = [
         ellipsoid(middle + spot, np.full(3, rng.uniform(2.2, 3.8)))
         for spot in rng.normal(0, 0.2, (5, 3)) * size * [1, 0.5, 1]

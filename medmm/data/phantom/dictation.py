@@ -89,9 +89,9 @@ def size_words(size_mm: float, centimetres: bool) -> str:
 
 
 def rib_words(side: Laterality | None, numbers: tuple[int, ...]) -> str:
-    """``left 5th and 6th ribs``."""
+    """Neighbouring ribs: ``left 5th and 6th ribs``, ``left 5th through 8th ribs``."""
     names = [f"{n}{'rd' if n == 3 else 'th'}" for n in numbers]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    listed = names[0] if len(names) == 1 else f"{names[0]} {'and' if len(names) == 2 else 'through'} {names[-1]}"
     return f"{side} {listed} rib{'s' if len(names) > 1 else ''}"
 
 

@@ -42,15 +42,35 @@ THEMES: Mapping[str, tuple[float, Mapping[str, float]]] = {
     ),
     "trauma": (
         0.12,
-        {"rib_fracture": 0.75, "pneumothorax": 0.42, "pleural_effusion": 0.2, "atelectasis": 0.25, "endotracheal_tube": 0.12},
+        {
+            "rib_fracture": 0.75,
+            "pneumothorax": 0.42,
+            "pleural_effusion": 0.2,
+            "atelectasis": 0.25,
+            "endotracheal_tube": 0.12,
+        },
     ),
     "airways": (
         0.11,
-        {"emphysema": 0.88, "nodule": 0.3, "pneumothorax": 0.2, "consolidation": 0.15, "atelectasis": 0.2, "pacemaker": 0.15},
+        {
+            "emphysema": 0.88,
+            "nodule": 0.3,
+            "pneumothorax": 0.2,
+            "consolidation": 0.15,
+            "atelectasis": 0.2,
+            "pacemaker": 0.15,
+        },
     ),
     "tumour": (
         0.11,
-        {"mass": 0.68, "nodule": 0.5, "pleural_effusion": 0.15, "atelectasis": 0.2, "emphysema": 0.15, "pacemaker": 0.15},
+        {
+            "mass": 0.68,
+            "nodule": 0.5,
+            "pleural_effusion": 0.15,
+            "atelectasis": 0.2,
+            "emphysema": 0.15,
+            "pacemaker": 0.15,
+        },
     ),
     "infection": (0.06, {"consolidation": 0.8, "pleural_effusion": 0.2, "atelectasis": 0.2, "pacemaker": 0.15}),
     "single": (0.09, {}),
@@ -109,11 +129,13 @@ class Facts:
         zone: Height of its middle in the lung.
         size_mm: Largest diameter of a nodule or mass; height of a tube's tip over the carina.
         ribs: Numbers of the broken ribs.
+        count: How many there are.
     """
 
     zone: Zone | None = None
     size_mm: float | None = None
     ribs: tuple[int, ...] = ()
+    count: int = 1
 
 
 def conditions(seed: int, study: int) -> tuple[Condition, ...]:

@@ -23,7 +23,7 @@ def break_ribs(
         The ribs, with each broken one replaced by its two fragments, callus and marks of the breaks, and which ribs.
     """
     healing = rng.random() < 0.6
-    count = 1 + grade + (not healing)
+    count = 2 + grade - (grade == 0 and rng.random() < 0.4)
     first = int(rng.integers(3, 10 - count))
     place = rng.uniform(0.07, 0.25)
     kept, added = [], []
@@ -34,7 +34,7 @@ def break_ribs(
         inner, outer, middle = _fragments(rib, place + rng.normal(0, 0.015), healing, rng)
         kept += [replace(rib, path=inner), replace(rib, path=outer)]
         added.append(Component("fracture", 0.0, Solid((ellipsoid(middle, np.full(3, 11.0)),)), "rib_fracture"))
-        half = np.array([19.0, 8.5, 9.0] if healing else [13.0, 7.5, 8.0]) * rng.uniform(0.9, 1.1)
+        half = np.array([21.0, 7.0, 7.5] if healing else [15.0, 6.5, 7.0]) * rng.uniform(0.9, 1.1)
         lump = Solid((ellipsoid(middle, half, _frame(outer[0] - inner[-2])),))
         added.append(Component("callus", materials.CORTICAL_BONE - materials.SOFT, lump))
     return tuple(kept), tuple(added), Facts(ribs=tuple(range(first, first + count)))

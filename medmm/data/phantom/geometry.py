@@ -221,7 +221,7 @@ def half_space(point: npt.ArrayLike, outward: npt.ArrayLike) -> Quadric:
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Points:
-    """Rotation matrix (3, 3): ``roll`` about y, then ``pitch`` about x, then ``yaw`` about z; right-handed, in degrees."""
+    """Rotation matrix (3, 3): ``roll`` about y, ``pitch`` about x, then ``yaw`` about z; right-handed, degrees."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])

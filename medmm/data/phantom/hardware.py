@@ -68,10 +68,10 @@ def endotracheal_tube(chest: Thorax, rng: np.random.Generator) -> tuple[tuple[Co
     line = line[line[:, 2] > chest.carina[2] + height]
     line = line + [rng.normal(0, 1.5), 0, 0]
     outer, inner = tubes.along(line, 5.4), tubes.along(line, 3.9)
-    stripe = tubes.along(line + [rng.choice([-1.0, 1.0]) * 4.4, 0, 0], 1.5)
+    stripe = tubes.along(line + [rng.choice([-1.0, 1.0]) * 4.4, 0, 0], 1.8)
     return (
-        Component("tube wall", 0.045, outer, "endotracheal_tube"),
-        Component("tube lumen", -0.045, inner),
+        Component("tube wall", 0.06, outer, "endotracheal_tube"),
+        Component("tube lumen", -0.06, inner),
         Component("radiopaque stripe", 2.5 * materials.BARIUM_POLYMER, stripe, "endotracheal_tube"),
     ), Facts(size_mm=round(height, 1))
 
@@ -79,9 +79,11 @@ def endotracheal_tube(chest: Thorax, rng: np.random.Generator) -> tuple[tuple[Co
 def clutter(chest: Thorax, bedside: bool, rng: np.random.Generator) -> tuple[Component, ...]:
     """Electrodes with wires, a venous catheter, buttons and chains, as they lie on many patients."""
     wires, found = [], []
-    if rng.random() < (0.65 if bedside else 0.12):
+    if rng.random() < (0.5 if bedside else 0.1):
         for _ in range(int(rng.integers(2, 5))):
-            spot = np.array([rng.uniform(-1, 1) * chest.half_width_mm, 122.0, rng.uniform(-110, 110)])
+            x = rng.choice([-1.0, 1.0]) * rng.uniform(0.8, 1.1) * chest.half_width_mm
+            z = rng.uniform(105, 130) if rng.random() < 0.6 else rng.uniform(-165, -125)
+            spot = np.array([x, 122.0, z * chest.scale])
             disc = Solid((ellipsoid(spot, (3.6, 2.5, 3.6)),))
             found.append(Component("electrode", rng.uniform(0.5, 1.0) * materials.IRON, disc))
             out = np.array([rng.choice([-1.0, 1.0]) * 240, 122.0, rng.uniform(-200, 200)])

@@ -46,10 +46,10 @@ def display(rng: np.random.Generator) -> Display:
     return Display(
         low=rng.uniform(0.002, 0.04),
         high=rng.uniform(0.95, 0.997),
-        gamma=float(np.exp(rng.normal(0, 0.26))),
+        gamma=float(np.exp(rng.normal(0, 0.16))),
         margin=(rng.uniform(0.0, 0.16), rng.uniform(0.0, 0.12)),
-        compress=rng.uniform(0.45, 0.75),
-        detail=rng.uniform(0.4, 1.2),
+        compress=rng.uniform(0.55, 0.75),
+        detail=rng.uniform(0.6, 1.2),
         collimation=(float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3])),
     )
 

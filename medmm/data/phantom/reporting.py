@@ -167,7 +167,8 @@ class _Draft:
         """Which list of wordings fits: one side, both, several ribs."""
         if condition.side is Laterality.BILATERAL:
             return f"{stem}_both" if stem else "both"
-        if condition.name == "rib_fracture" and len(self.facts["rib_fracture"].ribs) > 1:
+        facts = self.facts.get(condition.name, Facts())
+        if len(facts.ribs) > 1 or facts.count > 1:
             return f"{stem}_many" if stem else "many"
         return stem or "one"
 

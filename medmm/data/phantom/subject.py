@@ -92,15 +92,15 @@ def patient(seed: int, number: int) -> Patient:
     return Patient(
         sex="F" if female else "M",
         age=age,
-        height=size * rng.normal(1, 0.055),
-        width=size * rng.normal(1, 0.06),
+        height=size * rng.normal(1, 0.04),
+        width=size * rng.normal(1, 0.045),
         depth=size * rng.normal(1, 0.08),
-        fat_mm=float(np.clip(rng.gamma(2.2, 7.0), 2, 55)),
+        fat_mm=float(np.clip(rng.gamma(2.2, 5.5), 2, 45)),
         heart_share=rng.uniform(0.37, 0.475),
         heart_left=rng.uniform(0.6, 0.74),
         knob=rng.uniform(0.75, 1.05) + 0.006 * max(age - 45, 0),
         bone=float(np.clip(0.9 - 0.003 * max(age - 30, 0) + rng.normal(0, 0.07), 0.55, 1.0)),
-        rib_slope=rng.normal(1, 0.22),
+        rib_slope=rng.normal(1, 0.16),
         scoliosis_mm=rng.normal(0, 5),
         lung_density=rng.uniform(0.7, 1.0),
         lean_deg=rng.normal(7, 1.5),
@@ -146,14 +146,14 @@ def acquisition(seed: int, study: int, bedridden: bool, chest: Patient) -> Acqui
     """Draw the exposure; bedridden patients are nearly always radiographed from the front."""
     rng = stream(seed, study, "acquisition")
     bedside = rng.random() < (0.85 if bedridden else 0.3)
-    loose = 1.6 if bedside else 1.0
+    loose = 1.5 if bedside else 1.0
     return Acquisition(
         projection="AP" if bedside else "PA",
-        yaw_deg=float(np.clip(rng.normal(0, 4.0 * loose), -14, 14)),
-        pitch_deg=rng.normal(4, 5) if bedside else rng.normal(0, 3.5),
-        roll_deg=float(np.clip(rng.normal(0, 2.5 * loose), -10, 10)),
-        shift_mm=(rng.normal(0, 9 * loose), rng.normal(-4, 11 * loose)),
-        field_mm=rng.uniform(0.92, 1.15) * 312 * max(chest.width, chest.height),
+        yaw_deg=float(np.clip(rng.normal(0, 3.0 * loose), -12, 12)),
+        pitch_deg=rng.normal(3, 4) if bedside else rng.normal(0, 3),
+        roll_deg=float(np.clip(rng.normal(0, 1.8 * loose), -8, 8)),
+        shift_mm=(rng.normal(0, 7 * loose), rng.normal(-4, 8 * loose)),
+        field_mm=rng.uniform(0.95, 1.07) * 306 * max(chest.width, chest.height),
         inspiration_mm=rng.normal(-8, 9) if bedside else rng.normal(4, 8),
         scapula_mm=rng.uniform(-35, -5) if bedside else rng.uniform(-8, 22),
         dose=float(np.exp(rng.uniform(np.log(3e4), np.log(4e5)))),

@@ -11,7 +11,7 @@ from medmm.data.phantom.geometry import Points
 from medmm.data.phantom.thorax import Lung, Thorax
 from medmm.data.phantom.tubes import Tubes
 
-LEVELS = ((13, 6, 3.9, 1.7), (40, 5, 2.1, 1.1), (90, 4, 1.25, 0.7))
+LEVELS = ((12, 6, 3.6, 1.6), (38, 5, 1.9, 1.0), (80, 4, 1.15, 0.65))
 """Of each order of branching: branches a lung, segments a branch, first and last radius in mm."""
 
 

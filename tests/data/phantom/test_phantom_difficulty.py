@@ -51,8 +51,8 @@ def test_logistic_regression_on_pixels(sets):
         score = {"val": [], "test": []}
         for k in range(len(FINDINGS)):
             model.fit(scaled[part == "train"], truth[part == "train", k])
-            for name in score:
-                score[name].append(roc_auc_score(truth[part == name, k], model.decision_function(scaled[part == name])))
+            for name, scores in score.items():
+                scores.append(roc_auc_score(truth[part == name, k], model.decision_function(scaled[part == name])))
         best[np.mean(score["val"])] = np.mean(score["test"])
     assert 0.6 < best[max(best)] <= 0.80
 
