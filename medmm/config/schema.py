@@ -125,8 +125,8 @@ class PreprocessConfig(Section):
 class EncoderConfig(Section):
     """The MONAI image encoder."""
 
-    name: Literal["densenet_lean", "densenet121", "resnet18", "resnet50", "vit"] = "densenet_lean"
-    """``densenet_lean`` is MONAI's DenseNet with fewer layers and channels."""
+    name: Literal["resnet_lean", "densenet121", "resnet18", "resnet50", "vit"] = "resnet_lean"
+    """``resnet_lean`` is MONAI's ResNet with a block a stage and narrow stages, for training without a GPU."""
     spatial_dims: Literal[2, 3] = 2
     """2 for projections and slices, 3 for volumes."""
     width: int = Field(default=256, ge=16)
@@ -139,8 +139,9 @@ class FindingHeadConfig(Section):
 
     weight: float = Field(default=1.0, ge=0)
     """Weight of its loss; 0 switches the head off."""
-    hint: Fraction = 0.5
-    """Share of training studies whose findings the language model is told in truth, not as the head sees them."""
+    image_share: Fraction = 0.3
+    """Share of training studies whose image the language model reads beside their findings; at a draft it always does.
+    More makes it know the training studies by heart."""
     names: tuple[str, ...] = ()
     """Findings; empty means those present in enough of the training reports."""
     minimum: int = Field(default=10, ge=1)
@@ -174,6 +175,8 @@ class ModelConfig(Section):
     encoder: EncoderConfig = EncoderConfig()
     findings: FindingHeadConfig = FindingHeadConfig()
     decoder: DecoderConfig = DecoderConfig()
+    prefix_grid: int = Field(default=4, ge=1, le=32)
+    """Most image tokens of a view along each axis that the language model reads; finer maps are averaged to it."""
     max_views: int = Field(default=2, ge=1, le=8)
     """Views of a study that enter together."""
 
@@ -208,9 +211,13 @@ class TrainConfig(Section):
     batch_size: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
     """Batches summed before an optimizer step."""
-    text_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of each batch whose text is learned; encoder and finding head learn from all of it."""
+    text_parts: int = Field(default=1, ge=1)
+    """A batch's texts are cut by length into so many parts, and a step learns one of them, drawn at random; encoder and
+    finding head learn from the whole batch. More than 1 gives the image more of the time."""
     lr: float = Field(default=1e-3, gt=0)
+    """Highest learning rate of what starts at random."""
+    lr_pretrained: float = Field(default=5e-5, gt=0)
+    """Highest learning rate of a language model that came with weights."""
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: Fraction = 0.05
     """Share of the steps with a rising learning rate; a cosine falls after it."""

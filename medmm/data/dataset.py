@@ -24,9 +24,6 @@ from medmm.data.transforms import augment
 if TYPE_CHECKING:
     import torch
 
-_BUCKET = 8
-"""Batches among which samples of like length are put together."""
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -65,6 +62,12 @@ class Batch:
         images = self.images.to(device, non_blocking=True)
         return Batch(self.study_ids, images, self.view_mask.to(device, non_blocking=True), targets)
 
+    def reordered(self, order: torch.Tensor) -> Batch:
+        """The same studies in another order, int64 ``[B]``."""
+        targets = {name: tensor[order] for name, tensor in self.targets.items()}
+        ids = tuple(self.study_ids[place] for place in order.tolist())
+        return Batch(ids, self.images[order], self.view_mask[order], targets)
+
 
 class StudyDataset:
     """Batches of samples from the cache.
@@ -92,10 +95,11 @@ class StudyDataset:
         return len(self.samples)
 
     def order(self, epoch: int, size: int) -> list[npt.NDArray[np.int64]]:
-        """Share an epoch out in batches.
+        """Share an epoch out in batches, at random.
 
-        Samples are shuffled, those of like length within each eight batches put together (so that little is padded),
-        and the batches shuffled again. The last samples that fill no batch are left out, other ones every epoch.
+        Batches of texts of like length would pad less, but normal studies have the short reports: the encoder's batch
+        norms would see healthy and sick batches in place of a mixture. The last samples that fill no batch are left
+        out, other ones every epoch.
 
         Args:
             epoch: Counts from 0.
@@ -108,14 +112,7 @@ class StudyDataset:
         shuffled = generator.permutation(len(self.samples))
         if len(shuffled) <= size:
             return [shuffled]
-        shuffled = shuffled[: len(shuffled) // size * size]
-        batches: list[npt.NDArray[np.int64]] = []
-        for start in range(0, len(shuffled), _BUCKET * size):
-            some = shuffled[start : start + _BUCKET * size]
-            lengths = np.array([self.samples[index].length for index in some])
-            some = some[np.argsort(lengths, kind="stable")]
-            batches += [generator.permutation(one) for one in some.reshape(-1, size)]
-        return [batches[place] for place in generator.permutation(len(batches))]
+        return list(shuffled[: len(shuffled) // size * size].reshape(-1, size))
 
     def in_turn(self, size: int) -> list[npt.NDArray[np.int64]]:
         """Every sample once, the short ones first, in batches of at most ``size``."""

@@ -88,9 +88,16 @@ class FindingQueries(nn.Module):
         """
         return torch.sigmoid(presence_bf - self.offset)
 
+    def called(self, presence_bf: Tensor) -> Tensor:
+        """Whether each finding is called present, ``[B, F]`` bool, from its logits ``[B, F]``."""
+        return presence_bf >= self.offset
+
 
 class FindingTokens(nn.Module):
-    """Tell the language model what the head sees: a token a finding, from its feature and its probabilities.
+    """Tell the language model what the head sees: a token a finding, from its feature, presence and side.
+
+    Presence and side are calls, not probabilities: while training they are the truth, and the language model learns to
+    say them as they are, so that drafts follow the head and its thresholds.
 
     Args:
         count: Findings F.
@@ -106,21 +113,20 @@ class FindingTokens(nn.Module):
         self.sides = nn.Parameter(torch.randn(count, len(SIDES), out) * 0.5)
         self.norm = nn.LayerNorm(out)
 
-    def forward(self, features_bfk: Tensor, present_bf: Tensor, sides_bfl: Tensor) -> Tensor:
+    def forward(self, features_bfk: Tensor, present_bf: Tensor, side_bf: Tensor) -> Tensor:
         """Make tokens.
 
         Args:
             features_bfk: ``[B, F, K]`` features of the head.
-            present_bf: ``[B, F]`` probability in [0, 1] that the finding is present.
-            sides_bfl: ``[B, F, 3]`` probabilities of the sides, summing to 1 (or to 0 where no side is meant).
+            present_bf: ``[B, F]`` bool.
+            side_bf: ``[B, F]`` int64 index into :data:`SIDES`; not read where the finding is absent.
 
         Returns:
             ``[B, F, out]`` float32.
         """
-        share = present_bf.unsqueeze(-1)
-        said = share * self.present + (1 - share) * self.absent
-        sided = share * torch.einsum("bfl,flo->bfo", sides_bfl, self.sides)
-        tokens: Tensor = self.norm(self.feature(features_bfk).float() + said + sided)
+        sides_bfo = self.sides[torch.arange(len(self.sides), device=side_bf.device), side_bf]
+        said = torch.where(present_bf.unsqueeze(-1), self.present + sides_bfo, self.absent)
+        tokens: Tensor = self.norm(self.feature(features_bfk).float() + said)
         return tokens
 
 

@@ -1,7 +1,7 @@
 """Image encoder, finding head and language model as one module.
 
-Shape legend: B studies, V views, N tokens of a view, M = V * N, F findings, P prefix tokens, T text tokens, K and E
-channels of an image token and of an embedding of the language model.
+Shape legend: B studies, V views, N tokens of a view, M = V * N, R of them that the language model reads, F findings,
+P prefix tokens, T text tokens, K and E channels of an image token and of an embedding of the language model.
 """
 
 from __future__ import annotations
@@ -32,21 +32,25 @@ class ReportOutput:
 
 @dataclass(frozen=True)
 class Hint:
-    """What the findings truly are, for some studies while training.
+    """What the findings truly are, as the target text has it, while training.
 
     The language model then learns from its first step on to say what the finding tokens say, before the head is right.
+    Some studies show it nothing else: a language model that always sees the image soon knows each training study by
+    it, recites that study's report, and has nothing to say of a new one.
 
     Attributes:
-        use_bf: ``[B, F]`` bool, True where ``present_bf`` takes the place of the head's probability.
-        present_bf: ``[B, F]`` float32 in [0, 1].
-        use_sides_bf: ``[B, F]`` bool, True where ``sides_bfl`` takes the place of the head's.
-        sides_bfl: ``[B, F, 3]`` float32, summing to 1.
+        shown_b: ``[B]`` bool, True where it reads the image tokens and the head's features too.
+        known_bf: ``[B, F]`` bool, True where ``present_bf`` takes the place of what the head calls present.
+        present_bf: ``[B, F]`` bool.
+        sided_bf: ``[B, F]`` bool, True where ``side_bf`` takes the place of the head's side.
+        side_bf: ``[B, F]`` int64 index into :data:`medmm.models.heads.SIDES`, any where not sided.
     """
 
-    use_bf: Tensor
+    shown_b: Tensor
+    known_bf: Tensor
     present_bf: Tensor
-    use_sides_bf: Tensor
-    sides_bfl: Tensor
+    sided_bf: Tensor
+    side_bf: Tensor
 
 
 class ReportGenerator(nn.Module):
@@ -58,7 +62,10 @@ class ReportGenerator(nn.Module):
         head: Finding head, None to do without.
         preprocess: Mean and standard deviation that images in [0, 1] are normalised by.
         max_views: Most views of a study.
+        prefix_grid: Most tokens of a view along each axis that the language model reads.
     """
+
+    average_rn: Tensor
 
     def __init__(
         self,
@@ -67,18 +74,20 @@ class ReportGenerator(nn.Module):
         head: FindingQueries | None,
         preprocess: PreprocessConfig,
         max_views: int,
+        prefix_grid: int,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.head = encoder, decoder, head
         self.mean, self.std = preprocess.mean, preprocess.std
         self.view = nn.Parameter(torch.randn(max_views, encoder.width) * 0.02)
+        self.register_buffer("average_rn", averaging(encoder.grid, prefix_grid), persistent=False)
         self.bridge = nn.Sequential(nn.Linear(encoder.width, decoder.width), nn.LayerNorm(decoder.width))
         self.finding_tokens = FindingTokens(len(head.names), encoder.width, decoder.width) if head is not None else None
 
     @property
     def prefix_length(self) -> int:
         """Most prefix tokens of a study."""
-        return len(self.view) * self.encoder.count + (len(self.head.names) if self.head is not None else 0)
+        return len(self.view) * len(self.average_rn) + (len(self.head.names) if self.head is not None else 0)
 
     def see(self, images: Tensor, view_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode the views that are there.
@@ -125,19 +134,26 @@ class ReportGenerator(nn.Module):
         Returns:
             Embeddings ``[B, P, E]`` and their mask ``[B, P]``, False only at the left end.
         """
-        order = torch.argsort(mask_bm.int(), dim=1, stable=True)
-        bridged = self.bridge(tokens_bmk)
-        bridged = torch.take_along_dim(bridged, order.unsqueeze(-1), dim=1)
-        mask = torch.take_along_dim(mask_bm, order, dim=1)
+        bridged, mask = self._bridged(tokens_bmk, mask_bm if hint is None else mask_bm & hint.shown_b.unsqueeze(1))
         if findings is None or self.finding_tokens is None or self.head is None:
             return bridged, mask
-        present, sides = self.head.probabilities(findings.presence_bf), findings.sides_bfl.softmax(-1)
+        present, side = self.head.called(findings.presence_bf), findings.sides_bfl.argmax(-1)
+        features = findings.features_bfk
         if hint is not None:
-            present = torch.where(hint.use_bf, hint.present_bf, present)
-            sides = torch.where(hint.use_sides_bf.unsqueeze(-1), hint.sides_bfl, sides)
-        said = self.finding_tokens(findings.features_bfk, present, sides)
+            features = features * hint.shown_b[:, None, None]
+            present = torch.where(hint.known_bf, hint.present_bf, present)
+            side = torch.where(hint.sided_bf, hint.side_bf, side)
+        said = self.finding_tokens(features, present, side)
         whole = torch.cat([bridged.to(said.dtype), said], dim=1)
         return whole, torch.cat([mask, mask.new_ones(said.shape[:2])], dim=1)
+
+    def _bridged(self, tokens_bmk: Tensor, mask_bm: Tensor) -> tuple[Tensor, Tensor]:
+        """Image tokens as the language model reads them, ``[B, V * R, E]``, and their mask, absent views first."""
+        views_bvnk = tokens_bmk.unflatten(1, (-1, self.encoder.count))
+        read = self.bridge((self.average_rn @ views_bvnk).flatten(1, 2))
+        mask = mask_bm.unflatten(1, (-1, self.encoder.count))[:, :, : len(self.average_rn)].flatten(1)
+        order = torch.argsort(mask.int(), dim=1, stable=True)
+        return torch.take_along_dim(read, order.unsqueeze(-1), dim=1), torch.take_along_dim(mask, order, dim=1)
 
     @torch.no_grad()
     def draft(
@@ -166,3 +182,24 @@ def _first(findings: FindingOutput | None, count: int) -> FindingOutput | None:
     if findings is None:
         return None
     return FindingOutput(findings.features_bfk[:count], findings.presence_bf[:count], findings.sides_bfl[:count])
+
+
+def averaging(grid: tuple[int, ...], most: int) -> Tensor:
+    """Matrix that averages tokens on a grid to at most ``most`` along each axis.
+
+    A product repeats bit for bit on a GPU, where the gradient of adaptive pooling does not.
+
+    Args:
+        grid: Tokens along each axis; the last axis runs fastest.
+        most: Most tokens along each axis afterwards.
+
+    Returns:
+        ``[R, N]`` float32 whose rows sum to 1.
+    """
+    whole = torch.ones(1, 1)
+    for side in grid:
+        axis = torch.zeros(min(side, most), side)
+        for row, part in enumerate(torch.arange(side).tensor_split(len(axis))):
+            axis[row, part] = 1 / len(part)
+        whole = torch.kron(whole, axis)
+    return whole

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from medmm.errors import CheckpointError
 
+_FEWEST_PATIENTS = 5
 _BEGIN, _END, _PAD = "<s>", "</s>", "<pad>"
 
 
@@ -52,12 +54,16 @@ class ReportTokenizer:
         self.inner.save_pretrained(str(folder))
 
 
-def learn_tokenizer(texts: Iterable[str], size: int) -> ReportTokenizer:
+def learn_tokenizer(texts: Sequence[str], size: int, patients: Sequence[str] | None = None) -> ReportTokenizer:
     """Learn a byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2), which spells any text.
+
+    Words of few patients are not learned from: a name that stands in a report must not become a token, because the
+    tokenizer travels with the weights.
 
     Args:
         texts: Target texts of the training split.
         size: Most token ids; at least the 256 bytes and 3 special tokens are made.
+        patients: Whose text each is; every text is somebody else's if None.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -72,10 +78,23 @@ def learn_tokenizer(texts: Iterable[str], size: int) -> ReportTokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    common = _common_words(tokenizer.pre_tokenizer, texts, patients or [str(place) for place in range(len(texts))])
+    tokenizer.train_from_iterator(common, trainer)
     return ReportTokenizer(
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_BEGIN, eos_token=_END, pad_token=_PAD)
     )
+
+
+def _common_words(pre_tokenizer: Any, texts: Sequence[str], patients: Sequence[str]) -> Iterator[str]:
+    """The texts without the words that fewer than ``_FEWEST_PATIENTS`` patients' texts have."""
+    cut = [pre_tokenizer.pre_tokenize_str(text) for text in texts]
+    having: dict[str, set[str]] = defaultdict(set)
+    for pieces, patient in zip(cut, patients, strict=True):
+        for piece, _ in pieces:
+            if len(having[piece]) < _FEWEST_PATIENTS:
+                having[piece].add(patient)
+    for text, pieces in zip(texts, cut, strict=True):
+        yield "".join(text[start:end] for piece, (start, end) in pieces if len(having[piece]) >= _FEWEST_PATIENTS)
 
 
 def load_tokenizer(source: str | Path) -> ReportTokenizer:

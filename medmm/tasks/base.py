@@ -117,6 +117,11 @@ class Task(ABC):
         """
 
     @property
+    def pretrained(self) -> nn.Module | None:
+        """The part of the model that came with weights, None where all starts at random."""
+        return None
+
+    @property
     def finding_names(self) -> tuple[str, ...]:
         """Findings that the model gives a probability for."""
         return ()

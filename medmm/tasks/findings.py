@@ -90,6 +90,7 @@ def best_offsets(
         hits = np.cumsum(truth[order])
         called = np.arange(1, len(order) + 1)
         f1 = (2 * hits + 2) / (called + positives + 4)
+        f1[:-1][np.diff(scores[order]) == 0] = 0  # no threshold lies between equal scores
         place = int(np.argmax(f1))
         upper = scores[order[place]]
         lower = scores[order[place + 1]] if place + 1 < len(order) else upper - 1

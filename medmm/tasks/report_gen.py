@@ -35,6 +35,7 @@ _DESCRIPTION, _TOKENIZER, _DECODER = "task.json", "tokenizer", "decoder"
 
 @dataclass(frozen=True)
 class _Target:
+    patient: str
     text: str
     labels: Labels
 
@@ -61,7 +62,9 @@ class ReportGeneration(Task):
         shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
         encoder = build_encoder(wanted.encoder, shape)
         head = FindingQueries(tuple(findings), encoder.width, tuple(findings.values())) if findings else None
-        self.model: ReportGenerator = ReportGenerator(encoder, decoder, head, prep, wanted.max_views)
+        self.model: ReportGenerator = ReportGenerator(
+            encoder, decoder, head, prep, wanted.max_views, wanted.prefix_grid
+        )
         _require_room(self.model, wanted.decoder.max_tokens)
 
     @classmethod
@@ -79,7 +82,8 @@ class ReportGeneration(Task):
         findings = dict(zip(names, shares, strict=True))
         wanted = config.model.decoder
         if wanted.source is None:
-            tokenizer = learn_tokenizer((target.text for target in targets), wanted.vocabulary)
+            texts, patients = [target.text for target in targets], [target.patient for target in targets]
+            tokenizer = learn_tokenizer(texts, wanted.vocabulary, patients)
             decoder = small_decoder(wanted, tokenizer, _longest_prefix(config, len(findings)))
         else:
             tokenizer = load_tokenizer(wanted.source)
@@ -137,11 +141,13 @@ class ReportGeneration(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
         """Cross entropy of the text plus the weighted loss of the findings head."""
-        ids = batch.targets["ids"]
         hint = None
         if model.training:
-            ids = ids[: max(1, round(self.config.train.text_share * len(ids)))]
-            hint = self._hint(batch, len(ids))
+            batch, count = _one_part_first(batch, self.config.train.text_parts)
+            hint = self._hint(batch, count)
+            ids = _trimmed(batch.targets["ids"][:count])
+        else:
+            ids = batch.targets["ids"]
         output: ReportOutput = model(batch.images, batch.view_mask, ids.masked_fill(ids < 0, self.tokenizer.pad), hint)
         assert output.logits_btv is not None
         text = functional.cross_entropy(output.logits_btv.float().flatten(0, 1), ids.flatten(), ignore_index=_IGNORED)
@@ -152,13 +158,17 @@ class ReportGeneration(Task):
         return LossOutput(total, {"text": text.detach(), "findings": presence.detach(), "sides": sides.detach()})
 
     def _hint(self, batch: Batch, count: int) -> Hint | None:
-        """The truth for half of the studies, drawn anew at each step."""
+        """What the first ``count`` target texts say of the findings."""
         if not self.findings:
             return None
         present, known, side = (batch.targets[name][:count] for name in ("present", "known", "side"))
-        use = torch.rand(count, 1, device=present.device) < self.config.model.findings.hint
-        said = functional.one_hot(side.clamp(min=0), len(SIDES)).float()
-        return Hint(use & (known > 0), present, use & (side >= 0), said)
+        shown = torch.rand(count, device=present.device) < self.config.model.findings.image_share
+        return Hint(shown, known > 0, present > 0, side >= 0, side.clamp(min=0))
+
+    @property
+    def pretrained(self) -> nn.Module | None:
+        """The language model, where the config names one."""
+        return self.model.decoder if self.config.model.decoder.source is not None else None
 
     @property
     def finding_names(self) -> tuple[str, ...]:
@@ -206,7 +216,26 @@ def _read(study: Study, config: Config) -> _Target | Rejection:
         text = target_text(study.report, config.target.sections, config.target.whole_text)
     except StudyError as error:
         return Rejection(study.study_id, error.reason, error.what)
-    return _Target(text, label_report(text))
+    return _Target(study.patient_key, text, label_report(text))
+
+
+def _one_part_first(batch: Batch, parts: int) -> tuple[Batch, int]:
+    """Cut a batch by the length of its texts and put one part, drawn at random, first; with how many studies it has.
+
+    Every study is drawn as often as any other, and texts that are padded to one length are of like length.
+    """
+    if parts == 1:
+        return batch, len(batch.study_ids)
+    ids = batch.targets["ids"]
+    cut = torch.argsort((ids >= 0).sum(1), stable=True).tensor_split(min(parts, len(ids)))
+    chosen = int(torch.randint(len(cut), ()))
+    order = torch.cat([cut[chosen], *cut[:chosen], *cut[chosen + 1 :]])
+    return batch.reordered(order), len(cut[chosen])
+
+
+def _trimmed(ids_bt: Tensor) -> Tensor:
+    """Without the columns that are padding in every row."""
+    return ids_bt[:, : int((ids_bt >= 0).sum(1).max())]
 
 
 def _finding_losses(output: ReportOutput, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -223,10 +252,9 @@ def _finding_losses(output: ReportOutput, targets: Mapping[str, Tensor]) -> tupl
 
 
 def _longest_prefix(config: Config, findings: int) -> int:
-    """More than enough places for the prefix of any encoder: a token for every 16 pixels along each axis."""
-    prep = config.preprocess
-    tokens = (prep.size // 16 + 1) ** 2 * (1 if prep.depth is None else prep.depth // 16 + 1)
-    return config.model.max_views * tokens + findings
+    """Places for the prefix of any encoder."""
+    axes = config.model.encoder.spatial_dims
+    return config.model.max_views * config.model.prefix_grid**axes + findings
 
 
 def _require_room(model: ReportGenerator, longest: int) -> None:

@@ -188,9 +188,9 @@ def save_model(task: Task, folder: Path) -> None:
 def _require_own_preprocessing(folder: Path, expected: PreprocessConfig) -> None:
     try:
         found = json.loads((folder / PREPROCESS).read_text(encoding="utf-8"))
-        version, said = found["format"], found["hash"]
+        version, said = found["format"], str(found["hash"])
         own = PreprocessConfig(**{name: found[name] for name in PreprocessConfig.model_fields})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         fix = "Copy the run again, whole."
         raise CheckpointError("the preprocessing contract cannot be read", where=PREPROCESS, fix=fix) from error
     if version != FORMAT:

@@ -78,7 +78,7 @@ class Loop:
         self.device = self.accelerator.device
         task.model.to(self.device)
         self.average = Average(task.model, config.train.ema) if config.train.ema else None
-        self.optimizer = make_optimizer(task.model, config.train)
+        self.optimizer = make_optimizer(task.model, config.train, task.pretrained)
         self.best: dict[str, Tensor] | None = None
         self.model: nn.Module = task.model
 
@@ -133,7 +133,7 @@ class Loop:
         seed_step(self.config.seed, step, self.accelerator.process_index)
         model = self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(step, self.plan.steps, self.config.train)
+            group["lr"] = group["peak"] * rate(step, self.plan.steps, self.config.train.warmup)
         for batch in batches:
             with self.accelerator.accumulate(model):
                 output = self.task.loss(model, batch)
@@ -184,7 +184,7 @@ class Loop:
         window, self.standing.window = self.standing.window, {}
         count = window.pop("count")
         numbers = {name: value / count for name, value in window.items()}
-        numbers["lr"] = rate(done - 1, self.plan.steps, self.config.train)
+        numbers["lr"] = self.config.train.lr * rate(done - 1, self.plan.steps, self.config.train.warmup)
         self.standing.train.append({"step": done, **numbers})
         self._tell({f"train/{name}": value for name, value in numbers.items()}, done)
 

@@ -12,19 +12,24 @@ from torch import nn
 from medmm.config.schema import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, config: TrainConfig, pretrained: nn.Module | None = None) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019) that decays matrices and kernels, not biases, norms, places and single vectors.
 
     Args:
         model: Its parameters that take gradients.
-        config: Learning rate and decay.
+        config: Learning rates and decay.
+        pretrained: The part of ``model`` that came with weights and learns at ``config.lr_pretrained``.
     """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    gentle = {id(parameter) for parameter in pretrained.parameters()} if pretrained is not None else set()
+    sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for _, parameter, spared in _parameters(model):
-        (free if spared else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), eps=1e-8, fused=True)
+        key = (0.0 if spared else config.weight_decay, config.lr_pretrained if id(parameter) in gentle else config.lr)
+        sorted_out.setdefault(key, []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": decay, "lr": peak, "peak": peak}
+        for (decay, peak), parameters in sorted_out.items()
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8, fused=True)
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
@@ -35,19 +40,19 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
             yield name, parameter, parameter.ndim < 2 or id(parameter) in embeddings
 
 
-def rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Learning rate of a step: a linear rise over the first share of the steps, then half a cosine to a hundredth.
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate: a linear rise over the first steps, then half a cosine to a hundredth.
 
     Args:
         step: Counts from 0.
         steps: Steps of the whole run.
-        config: Peak and share of the rise.
+        warmup: Share of the steps that rise.
     """
-    rising = max(1, round(config.warmup * steps))
+    rising = max(1, round(warmup * steps))
     if step < rising:
-        return config.lr * (step + 1) / rising
+        return (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Average:

@@ -19,7 +19,7 @@ from medmm.errors import UsageError
 # Multiply-adds of a forward pass per voxel, and parameters in millions, of 2D and 3D encoders; counted with torch's
 # FlopCounterMode at 128 x 128 and 32 x 64 x 64.
 _ENCODERS = {
-    ("densenet_lean", 2): (7_141, 0.8), ("densenet_lean", 3): (4_234, 1.6),
+    ("resnet_lean", 2): (8_434, 0.6), ("resnet_lean", 3): (6_761, 1.7),
     ("densenet121", 2): (55_152, 7.2), ("densenet121", 3): (20_465, 11.5),
     ("resnet18", 2): (34_704, 11.3), ("resnet18", 3): (14_980, 33.3),
     ("resnet50", 2): (80_400, 24.0), ("resnet50", 3): (19_344, 46.7),
@@ -198,7 +198,7 @@ def _step_seconds(config: Config, machine: Machine, precision: str, threads: int
     image_rate, text_rate = (1e9 * rate * (1 if kind == "cuda" else threads) for rate in _RATES[kind])
     if kind == "cuda" and precision == "fp32":
         image_rate, text_rate = image_rate / 4, text_rate / 4
-    image, text = _image_work(config), _text_work(config) * config.train.text_share
+    image, text = _image_work(config), _text_work(config) / config.train.text_parts
     seconds = _PASSES * studies * (image / image_rate + text / text_rate)
     return seconds + _OVERHEAD_S["cuda" if kind == "cuda" else "cpu"] * config.train.accumulate
 
@@ -218,7 +218,7 @@ def _text_work(config: Config) -> float:
     """Multiply-adds to read a prefix and a report: the matrices for each token, and attention among them."""
     width, layers, vocabulary = _language_model(config)
     text = min(_TEXT_TOKENS, config.model.decoder.max_tokens)
-    prefix = _voxels(config) / (32 ** (2 if config.preprocess.depth is None else 3)) + 14
+    prefix = config.model.prefix_grid**config.model.encoder.spatial_dims + 14
     tokens = prefix + text
     return float(tokens * 12 * layers * width**2 + tokens**2 * layers * width * 2 + text * width * vocabulary)
 
@@ -249,7 +249,7 @@ def _memory_gb(config: Config, studies: float) -> float:
     weights = _weights_millions(config) * 1e6 * 4 * (6 if config.train.ema else 5)
     width, layers, vocabulary = _language_model(config)
     tokens = _TEXT_TOKENS + 40
-    text = tokens * (layers * width * 40 + vocabulary * 10) * config.train.text_share
+    text = tokens * (layers * width * 40 + vocabulary * 10) / config.train.text_parts
     image = _image_work(config) / 60  # about a stored byte for so many multiply-adds
     return float((1.0e9 + weights + studies * (text + image)) / 2**30)
 

@@ -42,18 +42,27 @@ def test_an_epoch_shows_no_study_twice_and_leaves_out_less_than_a_batch():
     assert [len(batch) for batch in dataset(5).order(0, 8)] == [5]
 
 
-def test_like_lengths_stand_together():
-    data = dataset(64)
+def test_a_batch_mixes_short_and_long_texts():
+    data = dataset(640)
     lengths = np.array([sample.length for sample in data.samples])
-    grouped = sum(np.ptp(lengths[batch]) for batch in data.order(0, 8))
-    mixed = sum(np.ptp(lengths[batch]) for batch in np.arange(64).reshape(8, 8))
-    assert grouped < mixed / 3
+    means = [lengths[batch].mean() for batch in data.order(0, 64)]
+    assert np.std(means) < 1.5 * lengths.std() / np.sqrt(64)
 
 
 def test_every_sample_once_in_turn():
     batches = dataset().in_turn(16)
     assert sorted(np.concatenate(batches).tolist()) == list(range(70))
     assert max(map(len, batches)) == 16
+
+
+def test_a_batch_in_another_order_is_the_batch_of_that_order():
+    data = dataset()
+    one = data.batch([4, 2, 9], None).reordered(torch.tensor([2, 0, 1]))
+    other = data.batch([9, 4, 2], None)
+    assert one.study_ids == other.study_ids
+    for name in ("images", "view_mask"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert all(torch.equal(one.targets[name], other.targets[name]) for name in other.targets)
 
 
 def test_a_batch_holds_views_mask_and_padded_targets():

@@ -45,14 +45,23 @@ def test_an_odd_width_has_fewer_heads():
     assert model(torch.randn(1, 3, 18), torch.ones(1, 3, dtype=torch.bool)).presence_bf.shape == (1, 1)
 
 
+def test_called_present_from_the_threshold_on():
+    model = head()
+    model.offset.copy_(torch.tensor([1.0, -2.0, 0.0]))
+    called = model.called(torch.tensor([[1.0, -2.1, 0.5], [0.9, -1.9, -0.1]]))
+    assert called.tolist() == [[True, False, True], [False, True, False]]
+
+
 def test_tokens_say_presence_and_side():
     torch.manual_seed(0)
     tokens = FindingTokens(2, 8, 16)
-    features, none = torch.zeros(1, 2, 8), torch.zeros(1, 2, 3)
-    left = torch.tensor([[[1.0, 0, 0], [1.0, 0, 0]]])
-    absent, present = (tokens(features, torch.full((1, 2), p), none) for p in (0.0, 1.0))
-    sided = tokens(features, torch.ones(1, 2), left)
+    features = torch.zeros(1, 2, 8)
+    no, yes = torch.zeros(1, 2, dtype=torch.bool), torch.ones(1, 2, dtype=torch.bool)
+    first, second = torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.long)
+    absent, one, other = tokens(features, no, first), tokens(features, yes, first), tokens(features, yes, second)
     assert absent.shape == (1, 2, 16)
-    assert (absent - present).abs().mean() > 0.1
-    assert (sided - present).abs().mean() > 0.1
-    torch.testing.assert_close(tokens(features, torch.zeros(1, 2), left), absent)
+    assert (absent - one).abs().mean() > 0.1
+    assert (other - one).abs().mean() > 0.1
+    torch.testing.assert_close(tokens(features, no, second), absent)  # the side of what is absent is not told
+    by_hand = tokens.norm(tokens.feature.bias + tokens.present + tokens.sides[:, 1])
+    torch.testing.assert_close(other[0], by_hand)

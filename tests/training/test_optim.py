@@ -16,20 +16,28 @@ def net():
 
 
 def test_the_rate_rises_then_falls_by_half_a_cosine_to_a_hundredth():
-    config = TrainConfig(lr=1e-3, warmup=0.1)
-    assert [rate(step, 100, config) for step in (0, 4, 9)] == pytest.approx([1e-4, 5e-4, 1e-3])
-    assert rate(10, 100, config) == pytest.approx(1e-3)
-    assert rate(55, 100, config) == pytest.approx(1e-3 * (0.01 + 0.99 / 2))
-    assert rate(100, 100, config) == pytest.approx(1e-5)
-    assert all(rate(step, 100, config) > rate(step + 1, 100, config) for step in range(10, 99))
+    assert [rate(step, 100, 0.1) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert rate(10, 100, 0.1) == pytest.approx(1.0)
+    assert rate(55, 100, 0.1) == pytest.approx(0.01 + 0.99 / 2)
+    assert rate(100, 100, 0.1) == pytest.approx(0.01)
+    assert all(rate(step, 100, 0.1) > rate(step + 1, 100, 0.1) for step in range(10, 99))
 
 
 def test_only_matrices_decay():
     model = net()
-    decayed, free = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
+    free, decayed = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
     assert [id(p) for p in decayed["params"]] == [id(model[1].weight)]
     assert {id(p) for p in free["params"]} == {id(p) for p in model.parameters()} - {id(model[1].weight)}
+
+
+def test_what_came_with_weights_learns_gently():
+    model = net()
+    groups = make_optimizer(model, TrainConfig(lr=1e-2, lr_pretrained=1e-4, weight_decay=0.3), model[1]).param_groups
+    peaks = {id(p): (group["peak"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert peaks[id(model[1].weight)] == (1e-4, 0.3)
+    assert peaks[id(model[1].bias)] == (1e-4, 0.0)
+    assert {peaks[id(p)] for p in [*model[0].parameters(), *model[2].parameters()]} == {(1e-2, 0.0)}
 
 
 def test_the_average_is_the_sum_of_its_terms():
