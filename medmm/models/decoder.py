@@ -144,7 +144,7 @@ def small_decoder(config: DecoderConfig, tokenizer: ReportTokenizer, prefix: int
         attn_pdrop=0.0,  # dropout in attention keeps torch from its fused kernels
         bos_token_id=tokenizer.begin,
         eos_token_id=tokenizer.end,
-        pad_token_id=tokenizer.pad,
+        pad_token_id=None,  # ids are never padded unmasked; generation has its own setting
     )
     return TextDecoder(GPT2LMHeadModel(settings), tokenizer)
 
