@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medmm.config.schema import Config
 from medmm.pipelines import _cli
 
 
@@ -44,11 +45,23 @@ def command(
 
     with call.console.progress("evaluating") as progress:
         evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress=progress)
+    _track(config, run, str(split), evaluation.metrics)
     call.console.table(*evaluation.summary_table())
     for warning in evaluation.warnings:
         call.console.line(f"note: {warning}")
     call.console.line(f"wrote {out / 'metrics.json'} and {out / 'metrics.md'}")
     return {"out": out, **evaluation.metrics}
+
+
+def _track(config: Config, run: Path, split: str, metrics: Mapping[str, Any]) -> None:
+    """Add the figures to the run's entry in MLflow; those on other data than it was trained on under their hash."""
+    from medmm.tracking import open_tracker
+    from medmm.training.records import tracked_as
+
+    card = metrics["card"]
+    place = split if card["data_as_trained"] else f"{split}-{card['data_hash'][:8]}"
+    with open_tracker(config.tracking, f"evaluate {config.task}", tracked_as(run)) as tracker:
+        tracker.log_metrics({f"{place}/{name}": value for name, value in metrics["test"].items()})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -66,6 +66,19 @@ def test_the_metrics_stand_beside_three_baselines_and_their_card(place):
     assert stat.S_IMODE((place / "evaluation" / "predictions.jsonl").stat().st_mode) == 0o600
 
 
+def test_the_figures_join_the_runs_entry_in_mlflow(place):
+    import os
+
+    import mlflow
+
+    record = json.loads((place / "run" / "run.json").read_text())
+    kept = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).get_run(record["mlflow_run_id"])
+    metrics = json.loads((place / "evaluation" / "metrics.json").read_text())["test"]
+    for name in ("bleu_4", "clinical_f1_macro"):
+        assert kept.data.metrics[f"test/{name}"] == metrics[name]
+    assert kept.info.status == "FINISHED"
+
+
 def test_score_takes_a_folder_and_quarantines_what_is_broken(place):
     night = place / "night"
     medmm("phantom", "--studies", 3, "--seed", 7, "--out", night, "data.phantom.size=96")
