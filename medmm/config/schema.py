@@ -2,109 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from medmm import registry
+from medmm.config.sources import ColumnsConfig, DataConfig, Fraction, PhantomConfig, Section, SplitConfig
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+__all__ = ["ColumnsConfig", "Config", "DataConfig", "PhantomConfig", "SplitConfig"]
+
 TargetSection = Literal["findings", "impression"]
-
-
-class Section(BaseModel):
-    """Base of all parts of the config."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PhantomConfig(Section):
-    """Studies generated on the spot."""
-
-    studies: int = Field(default=1500, ge=1)
-    """Number of studies; about 5 in 4 patients."""
-    size: int = Field(default=256, ge=64, le=2048)
-    """Rows and columns of a radiograph, in pixels."""
-
-
-class ColumnsConfig(Section):
-    """Which column of a table holds what; None where the table has no such column."""
-
-    image: str | None = None
-    """Image file, relative to ``data.image_root``."""
-    report: str | None = None
-    """Report text, or the path of a .txt or .xml file."""
-    patient: str | None = None
-    """Patient id; without it every study is its own patient."""
-    study: str | None = None
-    """Study id; rows of one study are its views. Without it every row is a study."""
-    view: str | None = None
-    mask: str | None = None
-    """Mask file, relative to ``data.mask_root``."""
-    label: str | None = None
-    question: str | None = None
-    answer: str | None = None
-    split: str | None = None
-    """Holds train, val or test."""
-
-
-class SplitConfig(Section):
-    """How patients are shared out; used where the data bring no split of their own."""
-
-    val: Fraction = 0.1
-    """Share of patients for validation."""
-    test: Fraction = 0.2
-    """Share of patients for testing."""
-    seed: int = 0
-    """Orders the patients; apart from the run's seed, so that seeds can be compared on one split."""
-
-    @model_validator(mode="after")
-    def _some_training(self) -> SplitConfig:
-        if self.val + self.test >= 1:
-            raise ValueError(
-                f"val + test must be under 1, got {self.val + self.test:g}: no patient is left to train on"
-            )
-        return self
-
-
-class DataConfig(Section):
-    """Where studies come from."""
-
-    reader: str = "phantom"
-    """Name of the layout's reader."""
-    path: Path | None = None
-    """File or folder that the reader opens; None for phantom studies generated on the spot."""
-    reports: Path | None = None
-    """CSV or Parquet with the reports of a ``dicom`` folder, joined by accession number."""
-    accession_column: str = "accession"
-    """Column of ``data.reports`` with the accession number."""
-    report_column: str = "report"
-    """Column of ``data.reports`` with the text."""
-    columns: ColumnsConfig = ColumnsConfig()
-    image_root: Path | None = None
-    """Folder that image paths start from; the table's own folder if None."""
-    mask_root: Path | None = None
-    """Folder that mask paths start from; ``image_root`` if None."""
-    where: dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(default_factory=dict)
-    """Only rows with that value in that column; several narrow further."""
-    limit: int | None = Field(default=None, ge=1)
-    """At most this many studies, the first ones of the source."""
-    splits: SplitConfig = SplitConfig()
-    phantom: PhantomConfig = PhantomConfig()
-
-    @field_validator("reader")
-    @classmethod
-    def _reader_known(cls, name: str) -> str:
-        if name not in registry.READERS:
-            raise ValueError(f"no reader '{name}'; expected one of {', '.join(registry.READERS)}")
-        return name
-
-    @model_validator(mode="after")
-    def _path_given(self) -> DataConfig:
-        if self.reader != "phantom" and self.path is None:
-            raise ValueError(f"reader '{self.reader}' needs a path: --data {self.reader}:PATH")
-        return self
 
 
 class PreprocessConfig(Section):
@@ -187,7 +93,7 @@ class TargetConfig(Section):
     sections: tuple[TargetSection, ...] = Field(default=("findings", "impression"), min_length=1)
     """Sections of the target, in this order."""
     whole_text: bool = False
-    """Take the whole text where none of the sections is found (notes without headings)."""
+    """Take the whole text of notes that have no headings at all."""
 
 
 class AugmentConfig(Section):
@@ -306,11 +212,17 @@ class Config(Section):
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
-    def _dimensions_agree(self) -> Config:
-        dims, depth = self.model.encoder.spatial_dims, self.preprocess.depth
-        if (dims == 3) != (depth is not None):
+    def _encoder_takes_the_images(self) -> Config:
+        encoder, depth = self.model.encoder, self.preprocess.depth
+        if (encoder.spatial_dims == 3) != (depth is not None):
             raise ValueError(
-                f"model.encoder.spatial_dims is {dims} and preprocess.depth {depth}: "
+                f"model.encoder.spatial_dims is {encoder.spatial_dims} and preprocess.depth {depth}: "
                 "set a depth for volumes and none for projections"
             )
+        sides = {"preprocess.size": self.preprocess.size} | ({} if depth is None else {"preprocess.depth": depth})
+        for name, side in sides.items():
+            if encoder.name == "vit" and side % 16:
+                raise ValueError(f"{name} is {side}: the patches of vit need a multiple of 16")
+            if encoder.name == "densenet121" and side < 32:
+                raise ValueError(f"{name} is {side}: densenet121 halves it five times, so it needs at least 32")
         return self

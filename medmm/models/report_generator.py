@@ -97,7 +97,7 @@ class ReportGenerator(nn.Module):
             view_mask: ``[B, V]`` bool, False for views that a study lacks; every study has one.
 
         Returns:
-            Tokens ``[B, M, K]``, zero for absent views, and their mask ``[B, M]``.
+            Tokens ``[B, M, K]``, of no meaning for absent views, and their mask ``[B, M]``.
         """
         batch, views = view_mask.shape
         present = (images[view_mask] - self.mean) / self.std

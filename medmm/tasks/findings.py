@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import FindingHeadConfig
+from medmm.errors import UsageError
 from medmm.models.heads import SIDES
 from medmm.reports.findings import FINDINGS, NO_FINDING
 from medmm.types import Finding, Status
@@ -30,9 +32,19 @@ def choose_findings(labels: Sequence[Labels], config: FindingHeadConfig) -> tupl
 
     Returns:
         Names in the labeler's order, and the share of studies in which each is present. Both empty if the head is off.
+
+    Raises:
+        UsageError: The labeler knows no finding of a name.
     """
     if config.weight == 0:
         return (), ()
+    for name in config.names:
+        if name not in FINDINGS:
+            near = get_close_matches(name, FINDINGS, 1)
+            where, fix = "model.findings.names", f"Did you mean '{near[0]}'?" if near else None
+            raise UsageError(
+                "no finding of that name", where=where, got=f"'{name}'", expected=", ".join(FINDINGS), fix=fix
+            )
     counts = Counter(name for one in labels for name, finding in one.items() if finding.status is Status.PRESENT)
     enough = tuple(name for name in FINDINGS if name != NO_FINDING and counts[name] >= config.minimum)
     names = config.names or enough

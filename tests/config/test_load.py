@@ -62,6 +62,28 @@ def test_splits_that_leave_nobody_to_train_on_are_refused():
         load(None, None, ["data.splits.val=0.5", "data.splits.test=0.5"])
 
 
+def test_rows_are_chosen_by_one_value_or_by_several_from_a_file():
+    assert load(None, overrides=["data.where.view=7"]).data.where == {"view": "7"}
+    several = {"data": {"where": {"view": ["PA", 3]}}}
+    assert load(None, overrides=[several]).data.where == {"view": ("PA", "3")}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.encoder.name=vit", "preprocess.size=100"], "preprocess.size is 100: the patches of vit"),
+        (
+            ["model.encoder={name: densenet121, spatial_dims: 3}", "preprocess.depth=16"],
+            "preprocess.depth is 16: densenet121 halves it five times",
+        ),
+        (["preprocess.depth=16"], "set a depth for volumes and none for projections"),
+    ],
+)
+def test_images_that_an_encoder_cannot_take_are_refused(words, said):
+    with pytest.raises(ConfigError, match=said):
+        load(None, overrides=words)
+
+
 def test_resolved_yaml_round_trips():
     config = load("finetune/report_gen.yaml", None, ["train.steps=7", "data.splits.seed=3"])
     assert Config.model_validate(yaml.safe_load(to_yaml(config))) == config

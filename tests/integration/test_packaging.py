@@ -25,7 +25,8 @@ def test_the_demo_workflow_runs_what_make_demo_runs():
     stages = yaml.safe_load((ROOT / "pipelines/demo/dvc.yaml").read_text())["stages"]
     recipe = (ROOT / "Makefile").read_text().split("\ndemo:")[1].split("\ntest:")[0]
     made = [line.replace("$(DEMO)", "runs/demo") for line in re.findall(r"\$\(BIN\)/(python -m .*)", recipe)]
-    assert [stage["cmd"] for stage in stages.values()] == made
+    # A stage of the workflow that was cut off goes on; `make demo` starts anew.
+    assert [stage["cmd"].removesuffix(" --resume") for stage in stages.values()] == made
 
 
 def test_workflow_outputs_persist_and_stay_out_of_the_cache():

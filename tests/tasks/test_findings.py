@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import FindingHeadConfig
+from medmm.errors import UsageError
 from medmm.models.heads import SIDES
 from medmm.reports.findings import FINDINGS, NO_FINDING, label_report
 from medmm.tasks.findings import NO_SIDE, best_offsets, choose_findings, finding_targets
@@ -145,6 +146,11 @@ def test_many_studies_put_the_threshold_where_the_classes_part():
     present = (logits > 1.5).astype(float)
     found = best_offsets(logits, present, np.ones_like(present))
     assert found[0] == pytest.approx(1.5 * 990 / 1000)
+
+
+def test_a_misspelt_finding_is_refused_with_the_nearest_name():
+    with pytest.raises(UsageError, match=r"got 'pneumothoraks'.*Did you mean 'pneumothorax'"):
+        choose_findings(labels(), FindingHeadConfig(names=("pneumothoraks",)))
 
 
 def test_no_threshold_lies_between_equal_scores():
