@@ -56,6 +56,14 @@ def show_pairing(result: manifests.IndexResult, console: Console) -> None:
     )
     for name, number in result.rejected.items():
         console.line(f"  set aside: {number} x {name}")
+    if shared := counts["patients_in_several_splits"]:
+        console.line(
+            f"warning: {shared} patients lie in several parts of the source's own split; test figures will flatter"
+        )
+    if missing := counts["report_without_target"]:
+        console.line(
+            f"  neither findings nor impression: {missing} reports (notes without headings: target.whole_text=true)"
+        )
     splits = ", ".join(f"{name} {number}" for name, number in result.splits.items())
     console.line(f"studies a split: {splits}")
 

@@ -31,7 +31,7 @@ _TEMPLATE = """\
 ## Data
 - Reader `{reader}`; {train} studies to learn from, {validation} to validate; {aside} studies and images set aside, with
   reasons in `quarantine.jsonl`.
-- Data hash `{data_hash}`, split hash `{split_hash}`. Patients never lie in two splits.
+- Data hash `{data_hash}`, split hash `{split_hash}`. {shared}
 
 ## Training
 - {steps} of {planned} steps of {batch} studies; the kept weights are those after step {best_step}, with validation loss
@@ -61,7 +61,7 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
         plan: What was planned.
         standing: Where training ended.
         facts: ``train``, ``validation`` and ``aside`` (numbers of studies), ``data_hash``, ``split_hash``, ``findings``
-            (names) and ``notes`` (sentences).
+            (names), ``notes`` (sentences) and ``patients_in_several_splits`` (a number, as far as patients are known).
 
     Raises:
         ResourceError: The disk is full.
@@ -97,8 +97,15 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
         steps=standing.step,
         planned=plan.steps,
         batch=plan.batch,
+        shared=_shared(facts["patients_in_several_splits"]),
         best_step=standing.best_step or standing.step,
         best_loss="none" if standing.best_loss is None else f"{standing.best_loss:.4f}",
         notes="".join(f"- {note}.\n" for note in facts["notes"]),
     )
     write_text(path, text)
+
+
+def _shared(patients: int) -> str:
+    if patients:
+        return f"**{patients} patients lie in several splits**: figures on the test split are too good."
+    return "No patient that the source names lies in two splits."

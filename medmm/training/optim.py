@@ -73,7 +73,10 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after ``step`` (counted from 0)."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        own, new = list(self.model.state_dict().values()), list(model.state_dict().values())
+        # A tensor under two names (GPT-2's embedding is its output layer too) must move once.
+        averaged, current = self.model.state_dict(), model.state_dict()
+        names = list({tensor.data_ptr(): name for name, tensor in averaged.items()}.values())
+        own, new = ([state[name] for name in names] for state in (averaged, current))
         real = [place for place, tensor in enumerate(own) if tensor.is_floating_point()]
         torch._foreach_lerp_([own[place] for place in real], [new[place] for place in real], 1 - decay)
         for place in set(range(len(own))) - set(real):

@@ -81,6 +81,7 @@ def finetune(
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
     record = describe_run(config, chosen.device, manifest.data_hash, manifest.split_hash, tracker.run_id)
     record |= {"plan": chosen.as_dict(), "finished": False, **material.counts()}
+    record["patients_in_several_splits"] = manifest.counts()["patients_in_several_splits"]
     if _is_main():
         write_record(out, record)
         material.write_rejections(out / "quarantine.jsonl")
@@ -145,6 +146,7 @@ def _finish(
         "data_hash": record["data_hash"],
         "split_hash": record["split_hash"],
         "findings": task.finding_names,
+        "patients_in_several_splits": record["patients_in_several_splits"],
         "notes": material.notes,
     }
     write_card(out / "MODEL_CARD.md", config, chosen, standing, facts)

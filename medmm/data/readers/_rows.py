@@ -7,6 +7,7 @@ import csv
 import difflib
 import gzip
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PARQUET_KINDS = (".parquet", ".pq")
 _DELIMITERS = ",;\t|"
 _BATCH_ROWS = 2048
 _BLOCK_BYTES = 1 << 20
+_LONGEST_NAME = 40  # characters of a column's name
 _LONGEST_FIELD = 8 << 20  # characters; a longer one is a quote that never closes
 
 
@@ -49,6 +51,9 @@ class Table:
         if not missing:
             return
         asked = ", ".join(f"{key}={name}" for key, name in missing.items())
+        if not all(map(_names_a_column, self.columns)):  # then these are cells, which nobody may be shown
+            what, expected = "the table's first line does not look like columns' names", "a header line"
+            raise DataError(what, where=self.key, got=f"{len(self.columns)} fields", expected=expected)
         near = [difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5) for name in missing.values()]
         hints = [f"{key}={found[0]}" for key, found in zip(missing, near, strict=True) if found]
         what = "the table has no such column" if len(missing) == 1 else "the table has no such columns"
@@ -98,6 +103,14 @@ def open_table(path: Path, key: str) -> Table:
     if first is None:
         raise DataError("the table is empty", where=key, expected="a line with the columns' names")
     return Table(path, tuple(name.strip() for name in first), key)
+
+
+def _names_a_column(text: str) -> bool:
+    """Whether a field of the first line can be a column's name, and not a file, a number, a date or a report."""
+    letters = sum(character.isalpha() or character == "_" for character in text)
+    is_file = re.search(r"\.(png|jpe?g|dcm|nii|gz|tiff?|txt|xml)$", text, re.IGNORECASE) is not None
+    short = len(text) <= _LONGEST_NAME and text.isprintable()
+    return not text or (short and not is_file and letters >= len(text) / 2)
 
 
 def _kind(path: Path) -> str:

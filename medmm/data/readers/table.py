@@ -191,19 +191,22 @@ class _Filter:
     """``data.where``, with the values that were met, to say what exists when nothing matches."""
 
     def __init__(self, config: DataConfig) -> None:
-        self._where = {column: value.strip() for column, value in config.where.items()}
+        self._where = {
+            column: tuple(one.strip() for one in ((value,) if isinstance(value, str) else value))
+            for column, value in config.where.items()
+        }
         columns = config.columns.model_dump()
         self._personal = {columns[key] for key in _PERSONAL}
         self._values: dict[str, dict[str, None]] = {column: {} for column in self._where}
         self._matched = False
 
     def match(self, row: Row) -> bool:
-        """Whether every column has its value."""
+        """Whether every column has its value, or one of its values."""
         if not self._matched:
             for column, values in self._values.items():
-                if len(values) <= _SHOWN_VALUES or row[column] == self._where[column]:
+                if len(values) <= _SHOWN_VALUES or row[column] in self._where[column]:
                     values[row[column]] = None
-        matches = all(row[column] == value for column, value in self._where.items())
+        matches = all(row[column] in allowed for column, allowed in self._where.items())
         self._matched |= matches
         return matches
 
@@ -215,8 +218,8 @@ class _Filter:
         """
         if self._matched:
             return
-        never = [column for column, value in self._where.items() if value not in self._values[column]]
-        got = ", ".join(f"data.where.{column}={self._where[column]}" for column in never or self._where)
+        never = [column for column, allowed in self._where.items() if not set(allowed) & set(self._values[column])]
+        got = ", ".join(f"data.where.{column}={' | '.join(self._where[column])}" for column in never or self._where)
         if not never:
             raise DataError("no row has all of these values together", where="data.where", got=got)
         expected = "; ".join(f"{column}: {self._shown(column)}" for column in never)

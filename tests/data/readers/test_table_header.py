@@ -1,0 +1,48 @@
+"""What is said of a table's first line, and of rows chosen by several values."""
+
+import pytest
+
+from medmm.config.schema import DataConfig
+from medmm.data.readers import table
+from medmm.errors import DataError
+from medmm.types import Study
+
+
+def config(folder, content, **settings):
+    (folder / "t.csv").write_text(content)
+    return DataConfig(reader="table", path=folder / "t.csv", columns={"image": "file", "report": "text"}, **settings)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SMITH000.png,Findings: There is a left effusion in Mrs Smith. Impression: effusion.,P17",
+        "a,19-04-2020",
+        "scan.DCM,x",
+        "kolonne,\x07\x1b",
+        "12345,file2",
+    ],
+)
+def test_cells_of_a_table_without_header_are_not_shown(tmp_path, line):
+    with pytest.raises(DataError) as caught:
+        list(table.read(config(tmp_path, line + "\n")))
+    said = str(caught.value)
+    assert "first line does not look like" in said
+    assert f"got {len(line.split(','))} fields" in said
+    assert not [cell for cell in line.split(",") if len(cell) > 1 and cell in said]
+
+
+def test_columns_are_listed_with_the_nearest(tmp_path):
+    with pytest.raises(DataError, match=r"one of the columns files, Text 2, p_id\. Did you mean .*image=files"):
+        list(table.read(config(tmp_path, "files,Text 2,p_id\na.png,b,c\n")))
+
+
+def test_rows_with_one_of_several_values(tmp_path, layouts):
+    rows = "file,text,view\n"
+    for number, view in enumerate(["PA", "L", "AP", "", "AP Supine"]):
+        layouts.write_png(tmp_path / f"{number}.png", number)
+        rows += f"{number}.png,Clear.,{view}\n"
+    chosen = config(tmp_path, rows, where={"view": ("PA", "AP Supine", "odd")})
+    assert [one.study_id for one in table.read(chosen) if isinstance(one, Study)] == ["0.png", "4.png"]
+    with pytest.raises(DataError, match=r"got data\.where\.view=X \| Y; expected view: AP \| AP Supine \| L \| PA"):
+        list(table.read(chosen.model_copy(update={"where": {"view": ("X", "Y")}})))
