@@ -5,8 +5,14 @@ No message may hold patient data: a study is named ``study#`` plus eight hex dig
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = ("no space left on device", "disk quota exceeded", "disk is full", "os error 28)", "os error 122)")
+_OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
 
 
 class ExitCode(IntEnum):
@@ -129,3 +135,21 @@ class CheckpointError(MedmmError):
     """A checkpoint or run that is refused: a pickle, another config's, an unknown format, foreign preprocessing."""
 
     exit_code = ExitCode.CHECKPOINT
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether ``error`` says that a disk or a quota is full, in the words of Python, Rust, Arrow or SQLite."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    text = str(error).lower()
+    return any(words in text for words in _FULL_WORDS)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch has a class of its own for a GPU and a plain RuntimeError for a CPU."""
+    if type(error).__name__ in _OUT_OF_MEMORY or isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in words for said in _OUT_OF_MEMORY_WORDS)

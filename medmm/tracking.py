@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from medmm.config.schema import Config, TrackingConfig
-from medmm.errors import UsageError
+from medmm.errors import ResourceError, UsageError, is_full_disk
 
+_log = logging.getLogger(__name__)
 _DEFAULT_STORE = "sqlite:///mlruns.db"
 _PARAM_LENGTH = 500  # longest parameter value that every MLflow store takes
+_WAIT_S = 30  # for another process that opens a store in the same folder; its tables take ten seconds on a busy machine
+_TIGHT = 65_536  # bytes; SQLite says "disk I/O error" where its journal finds less than it needs
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _SILENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -52,61 +59,59 @@ class NoTracker:
 
     run_id: str | None = None
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Keep nothing."""
+    def _keep_nothing(self, *given: Any, **named: Any) -> None:
+        pass
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep nothing."""
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Keep nothing."""
-
-    def log_artifact(self, path: Path) -> None:
-        """Keep nothing."""
-
-    def log_model(self, folder: Path) -> None:
-        """Keep nothing."""
+    log_params = log_metrics = log_tags = log_artifact = log_model = _keep_nothing
 
 
 class MlflowTracker:
-    """An open MLflow run."""
+    """An open MLflow run. When its store fails, that is said once, and from then on nothing more is kept."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id: str | None = run_id
+        self._failed = False
+
+    def _give(self, function: str, *given: Any, **named: Any) -> None:
+        """Call a function of MLflow; a training outlives its tracking."""
+        import mlflow
+
+        if self._failed and function != "end_run":
+            return
+        try:
+            attrgetter(function)(mlflow)(*given, **named)
+        except _troubles() as error:
+            if not self._failed:
+                why = "the disk under its store is full" if is_full_disk(error) else f"its store failed, {_kind(error)}"
+                _log.warning("MLflow keeps nothing more of this run (%s); the run itself goes on", why)
+            self._failed = True
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings in batches of a hundred, the most that a store takes at once."""
-        import mlflow
-
-        flat = {name: str(value)[:_PARAM_LENGTH] for name, value in _flatten(params)}
-        names = list(flat)
-        for start in range(0, len(names), 100):
-            mlflow.log_params({name: flat[name] for name in names[start : start + 100]})
+        flat = [(name, str(value)[:_PARAM_LENGTH]) for name, value in _flatten(params)]
+        for start in range(0, len(flat), 100):
+            self._give("log_params", dict(flat[start : start + 100]))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record finite numbers under names that MLflow admits."""
-        import math
-
-        import mlflow
-
         finite = {re.sub(r"[^\w./ -]", "_", k): float(v) for k, v in metrics.items() if math.isfinite(v)}
-        mlflow.log_metrics(finite, step=step)
+        self._give("log_metrics", finite, step=step)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record hashes and versions."""
-        import mlflow
-
-        mlflow.set_tags(dict(tags))
+        self._give("set_tags", dict(tags))
 
     def log_artifact(self, path: Path) -> None:
         """Store a picture or a table."""
-        import mlflow
+        self._give("log_artifact", str(path))
 
-        mlflow.log_artifact(str(path))
+    def end(self, status: str) -> None:
+        """Close the run; a store that has failed before is asked once more, without patience."""
+        with _impatience(self._failed):
+            self._give("end_run", status)
 
     def log_model(self, folder: Path) -> None:
         """Store the model as a pyfunc with a signature: image paths in, drafts and findings out."""
-        import mlflow
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema
 
@@ -116,7 +121,8 @@ class MlflowTracker:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # asks for an example input, which would be a patient's image
-            mlflow.pyfunc.log_model(
+            self._give(
+                "pyfunc.log_model",
                 name="model",
                 python_model=str(Path(__file__).parent / "training" / "mlflow_model.py"),
                 artifacts={"run": str(folder)},
@@ -129,6 +135,8 @@ class MlflowTracker:
 def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -> Iterator[Tracker]:
     """Open a run in the configured store, or a tracker that keeps nothing.
 
+    Once it is open, no failure of the store is raised: it is said once as a warning of the logger ``medmm.tracking``.
+
     Args:
         config: Store, experiment and whether to track at all.
         name: Name of the run, shown in MLflow; no patient data.
@@ -136,65 +144,149 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
 
     Raises:
         UsageError: The store cannot be reached, or is the ``file:`` store that MLflow no longer writes to.
+        ResourceError: The disk that the store lies on is full.
     """
     if not config.enabled:
         yield NoTracker()
         return
     os.environ.update({key: value for key, value in _SILENT.items() if key not in os.environ})
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_STORE
-    run = _start(uri, config.experiment, name, run_id)
-    import mlflow
-
+    tracker = MlflowTracker(_open(uri, config.experiment, name, run_id))
     status = "FAILED"
     try:
-        yield MlflowTracker(run)
+        yield tracker
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        tracker.end(status)
 
 
 def deidentified(config: Config) -> dict[str, Any]:
-    """The config as parameters, without the paths and cell values that may name a patient or a place."""
-    params = config.model_dump(mode="json")
+    """The config as parameters, without what may name a patient or a place, or hold a password."""
+    params = without_places(config).model_dump(mode="json")
     for key in ("path", "reports", "image_root", "mask_root", "where"):
         params["data"].pop(key)
+    params["tracking"].pop("uri")
     return params
+
+
+def without_places(config: Config) -> Config:
+    """Copy without the tracking store, whose address may hold a password; of a language model's path its last part."""
+    decoder = config.model.decoder
+    if decoder.source is not None:
+        decoder = decoder.model_copy(update={"source": PurePosixPath(decoder.source.replace("\\", "/")).name})
+    model = config.model.model_copy(update={"decoder": decoder})
+    tracking = config.tracking.model_copy(update={"uri": None})
+    return config.model_copy(update={"model": model, "tracking": tracking})
+
+
+def _open(uri: str, experiment: str, name: str, run_id: str | None) -> str:
+    """Start a run and give its id."""
+    _quieten()
+    try:
+        with _alone(uri), _impatience():
+            return _start(uri, experiment, name, run_id)
+    except _troubles() as error:
+        raise _refusal(error, uri) from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Wait for other processes: two that make the tables of a fresh SQLite store at once break each other's work."""
+    with ExitStack() as held:
+        if uri.startswith("sqlite:"):
+            with suppress(OSError, ImportError):
+                import fcntl
+
+                folder = os.open(_folder(uri), os.O_RDONLY)
+                held.callback(os.close, folder)
+                for _ in range(_WAIT_S * 10):
+                    with suppress(BlockingIOError):
+                        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    time.sleep(0.1)
+        yield
 
 
 def _start(uri: str, experiment: str, name: str, run_id: str | None) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(experiment)
+    known = None
+    with suppress(MlflowException):  # the store does not know it
+        known = mlflow.get_run(run_id).info.run_id if run_id else None
+    mlflow.enable_system_metrics_logging()
+    return str(mlflow.start_run(run_id=known, run_name=None if known else name).info.run_id)
+
+
+def _refusal(error: Exception, uri: str) -> ResourceError | UsageError:
+    in_file = uri.startswith("sqlite:")
+    if is_full_disk(error) or (in_file and _free_bytes(uri) < _TIGHT):
+        return ResourceError(
+            "the disk that the tracking store lies on is full",
+            where="tracking.uri",
+            got=f"{_free_bytes(uri):,} bytes free" if in_file else None,
+            fix="Free some space there, or use tracking.uri=sqlite:///FILE on another disk, or tracking.enabled=false.",
+        )
+    return UsageError(
+        f"the tracking store cannot be opened ({_kind(error)})",
+        where="tracking.uri",
+        got=f"a '{uri.partition(':')[0]}:' store",
+        fix="Use sqlite:///FILE in a folder that can be written, a server, or tracking.enabled=false.",
+    )
+
+
+def _folder(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute().parent
+
+
+def _free_bytes(uri: str) -> int:
+    """Bytes that may still be written where a store in a file lies; far more than enough where nobody can say."""
+    try:
+        disk = os.statvfs(_folder(uri))
+    except OSError:
+        return 1 << 62
+    return disk.f_bavail * disk.f_frsize
+
+
+def _troubles() -> tuple[type[Exception], ...]:
+    """What MLflow raises when its store is at fault; the errors of ``requests`` are OSErrors."""
+    from alembic.util.exc import CommandError
+    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for logger in ("alembic", "mlflow"):  # a dozen lines at every start otherwise; importing sets them
+    return MlflowException, SQLAlchemyError, CommandError, OSError
+
+
+def _kind(error: BaseException) -> str:
+    """Class of an error, or of the one that MLflow has wrapped; no message of theirs, it may quote values."""
+    return type(error.__cause__ or error).__name__
+
+
+def _quieten() -> None:
+    """Leave the words to medmm: MLflow says a dozen lines at every start, and SQL with values at every failure."""
+    import mlflow  # noqa: F401 - importing sets levels
+
+    for logger in ("alembic", "mlflow"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+    for logger in ("mlflow.store", "mlflow.system_metrics", "mlflow.tracking", "mlflow.utils", "urllib3"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _impatience(wanted: bool = True) -> Iterator[None]:
+    """Let a dead server fail within ten seconds, not MLflow's own four minutes; what the user has set stays."""
+    added = [key for key in _IMPATIENT if wanted and key not in os.environ]
+    os.environ.update({key: _IMPATIENT[key] for key in added})
     try:
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_experiment(experiment)
-        known = run_id if run_id and _knows(run_id) else None
-        mlflow.enable_system_metrics_logging()
-        return str(mlflow.start_run(run_id=known, run_name=None if known else name).info.run_id)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UsageError(
-            f"the tracking store cannot be opened ({type(error).__name__})",
-            where="tracking.uri",
-            got=f"a '{uri.partition(':')[0]}:' store",
-            fix="Use sqlite:///FILE in a folder that can be written, a server, or tracking.enabled=false.",
-        ) from error
-
-
-def _knows(run_id: str) -> bool:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow.get_run(run_id)
-    except MlflowException:
-        return False
-    return True
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -44,7 +44,8 @@ class ManifestSummary:
     Attributes:
         counts: ``studies``, ``patients``, ``images``, ``reports``, ``paired`` (studies with images and a report),
             ``image_without_report`` and ``report_without_image`` (studies), ``report_without_target`` (reports with
-            neither findings nor impression) and ``patients_in_several_splits``.
+            neither findings nor impression), ``patients_in_several_splits`` and ``studies_without_patient`` (each a
+            patient of its own; older manifests do not say it).
         splits: Studies in train, val and test.
         patients: Patients in train, val and test.
         split_hash: SHA-256 over the sorted pairs of study and split.
@@ -56,6 +57,11 @@ class ManifestSummary:
     patients: Mapping[str, int]
     split_hash: str
     data_hash: str
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether the source names the patient of any study; taken to be so where an older manifest does not say."""
+        return self.counts.get("studies_without_patient", 0) < self.counts["studies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,8 @@ class Manifest:
         import pyarrow.parquet as pq
 
         if not path.is_file():
-            raise DataError(
-                "there is no such file", where="manifest", got=f"'{path.name}'", expected="manifest.parquet"
-            )
+            got, expected = f"'{path.name}'", "manifest.parquet"
+            raise DataError("there is no such file", where="manifest", got=got, expected=expected)
         try:
             metadata = pq.read_schema(path).metadata or {}
         except (pa.ArrowInvalid, OSError) as error:
@@ -256,7 +261,7 @@ def index(config: DataConfig, seed: int, out: Path, progress: Progress | None = 
             failure = error  # what was set aside is written all the same: it says why
     if failure is not None:
         raise failure
-    page, record = pairing.write(Manifest(path, summary), aside, out)
+    page, record = pairing.write(Manifest(path, summary), aside, out, config)
     return IndexResult(
         manifest=path,
         pairing=record,

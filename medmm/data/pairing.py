@@ -10,18 +10,22 @@ import hashlib
 import heapq
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from medmm.config.schema import DataConfig
 from medmm.data import pairing_page
-from medmm.errors import Reason
-from medmm.io.atomic import full_disk_named, write_json, write_text
+from medmm.errors import Reason, UsageError
+from medmm.io.atomic import PREFIX, full_disk_named, replacing, write_json, write_text
 from medmm.types import Rejection, Study
 
 if TYPE_CHECKING:
     from medmm.data.manifest import Manifest
 
 FORMAT = 1
+FILES = frozenset({"manifest.parquet", "pairing.json", "pairing.html", "quarantine.jsonl"})
+"""What an index consists of."""
 EXAMPLES = 24
 _DOUBTFUL = 4  # examples of each kind of study that is no pair
 _TAGS = 20
@@ -84,13 +88,63 @@ class Quarantine:
         return self._counts[_OTHER_FILES]
 
 
-def write(manifest: Manifest, aside: Quarantine, out: Path) -> tuple[Path, Path]:
+def require_free(out: Path, config: DataConfig, replace: bool) -> None:
+    """Check that an index written to ``out`` destroys nothing.
+
+    Free is a folder that is not there, is empty, holds an index of the same source and settings, or holds nothing but
+    an index that failed. With ``replace`` it may hold any index, if it holds nothing else.
+
+    Raises:
+        UsageError: The folder is not free.
+    """
+    names = {path.name for path in out.iterdir() if not path.name.startswith(PREFIX)} if out.is_dir() else set()
+    if not names or _source_in(out) == source_of(config) or names == {"quarantine.jsonl"}:
+        return
+    if not names <= FILES:
+        what, fix = "the folder holds other files than an index", "Choose another --out."
+    elif replace:
+        return
+    else:
+        what = "the folder holds an index of another source or of other settings"
+        fix = "Choose another --out, or add --resume to replace that index."
+    raise UsageError(what, where="--out", got=f"{len(names)} files", expected="an empty folder", fix=fix)
+
+
+def source_of(config: DataConfig) -> str:
+    """SHA-256 of a source and how it is read, in hex: ``pairing.json`` names no path."""
+    given = {"path": config.path, "reports": config.reports}
+    paths = {key: path.expanduser().resolve() for key, path in given.items() if path is not None}
+    text = json.dumps(config.model_copy(update=paths).model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _source_in(folder: Path) -> str | None:
+    """Source of the index in a folder; None where there is none, or an older one that does not say."""
+    try:
+        return str(json.loads((folder / "pairing.json").read_bytes())["source"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_quarantine(path: Path, rejections: Iterable[Rejection]) -> None:
+    """Write a line for everything that was set aside, readable by its owner alone: it holds paths.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    with replacing(path, _PRIVATE) as temporary, Quarantine(temporary) as aside:
+        for rejection in rejections:
+            aside.add(rejection)
+
+
+def write(manifest: Manifest, aside: Quarantine, out: Path, config: DataConfig) -> tuple[Path, Path]:
     """Write ``pairing.html`` and ``pairing.json``.
 
     Args:
         manifest: What was paired.
         aside: What was set aside.
         out: Folder to write to.
+        config: The source and how it was read.
 
     Returns:
         The two paths, the page first.
@@ -98,7 +152,7 @@ def write(manifest: Manifest, aside: Quarantine, out: Path) -> tuple[Path, Path]
     Raises:
         ResourceError: The disk is full.
     """
-    record = summarize(manifest, aside)
+    record = summarize(manifest, aside) | {"source": source_of(config)}
     page, facts = out / "pairing.html", out / "pairing.json"
     write_json(facts, record)
     write_text(page, pairing_page.render(record, examples(manifest)), _PRIVATE)
@@ -120,6 +174,7 @@ def summarize(manifest: Manifest, aside: Quarantine) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "counts": counts | {"other_files": aside.other_files},
+        "patients_known": summary.patients_known,
         "splits": parts,
         "set_aside": {reason: {"count": number, "first": aside.tags()[reason]} for reason, number in reasons.items()},
         "split_hash": summary.split_hash,

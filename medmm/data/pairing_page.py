@@ -28,6 +28,7 @@ _WORDS = {
     "report_empty": "Reports without any text",
     "report_shared": "Reports that several studies claim",
     "patients_in_several_splits": "Patients on both sides of the source's own split",
+    "studies_without_patient": "Studies that name no patient: each counts as a patient of its own",
     "other_files": "Files of another kind, passed over",
 }
 _REASONS = {

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from medmm.data.readers._common import LoneKey
 from medmm.data.records import Row, fingerprint, rows_of, schema
 from medmm.data.splits import Member, in_several
 from medmm.io.atomic import PREFIX, full_disk_named
@@ -35,6 +36,7 @@ class Census:
         self.members[study.study_id] = Member(study.study_id, key, study.split)
         self._prints.append(fingerprint(study))
         images, report = len(study.images), study.report
+        self._counts["studies_without_patient"] += isinstance(study.patient_key, LoneKey)
         self._counts["images"] += images
         self._counts["reports"] += report is not None
         self._counts["paired"] += bool(images and report)
@@ -52,6 +54,7 @@ class Census:
             "patients": len(self._patients),
             **{name: self._counts[name] for name in names},
             "patients_in_several_splits": len(in_several(self.members.values())),
+            "studies_without_patient": self._counts["studies_without_patient"],
         }
 
     def patients(self, splits: Mapping[str, str]) -> dict[str, int]:

@@ -15,12 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medmm.errors import ResourceError, UsageError
+from medmm.errors import ResourceError, UsageError, is_full_disk
 
 PREFIX = ".medmm-"
 """Every temporary file's name begins so."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_WORDS = ("no space left on device", "disk quota exceeded", "disk is full", "os error 28)", "os error 122)")
 _REFUSED = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a part of the path is a file, not a folder",
@@ -55,7 +53,8 @@ def full_disk_named(path: Path, needed: int | None = None) -> Iterator[None]:
             raise
         raise named from error
     except Exception as error:
-        if not _says_full(error):
+        # What a writer within has named already is said again only by somebody who knows how much the whole needs.
+        if not is_full_disk(error) or (needed is None and isinstance(error, ResourceError)):
             raise
         raise _full(path, needed) from error
 
@@ -179,14 +178,9 @@ def _finite(obj: Any) -> Any:
     return obj
 
 
-def _says_full(error: BaseException) -> bool:
-    text = str(error).lower()
-    return any(words in text for words in _FULL_WORDS)
-
-
 def _named(error: OSError, path: Path, needed: int | None) -> Exception | None:
     """The error to raise instead of ``error``; None if it is none of ours."""
-    if error.errno in _FULL or (error.errno is None and _says_full(error)):
+    if is_full_disk(error):
         return _full(path, needed)
     reason = _REFUSED.get(error.errno or 0)
     if reason is None:
@@ -198,9 +192,9 @@ def _full(path: Path, needed: int | None) -> ResourceError:
     return ResourceError(
         "the disk is full",
         where=Path(path).name,
-        got=f"{_free_bytes(Path(path)):,} bytes free",
-        expected=f"{needed:,} bytes" if needed is not None else "room for the file",
-        fix="Free some space or write elsewhere, then run the same command again.",
+        got=f"{_free_bytes(Path(path)):,} bytes free",  # after what was half written has been removed
+        expected=f"{needed:,} bytes" if needed is not None else "more than that",
+        fix="Free some space, then run the same command again; finetune and score go on with --resume --out DIR.",
     )
 
 

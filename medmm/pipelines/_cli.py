@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 import sys
@@ -16,7 +15,7 @@ import typer
 
 from medmm.config.load import load, to_yaml
 from medmm.config.schema import Config
-from medmm.errors import ExitCode, MedmmError, UsageError
+from medmm.errors import ExitCode, MedmmError, UsageError, is_full_disk, is_out_of_memory
 from medmm.pipelines._console import Console
 
 ConfigOption = Annotated[
@@ -94,7 +93,8 @@ class Invocation:
         """
         config = load(defaults, self.file, (*self.words, self.given, extra), base=base)
         if self.print_config:
-            sys.stdout.write(to_yaml(config))
+            as_json = json.dumps(config.model_dump(mode="json"), ensure_ascii=False) + "\n"
+            sys.stdout.write(as_json if self.console.json else to_yaml(config))
             raise typer.Exit(ExitCode.DONE)
         return config
 
@@ -126,7 +126,7 @@ def stage(body: Callable[..., Mapping[str, Any] | None]) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         console = Console(json=options["json"], quiet=options["quiet"], verbose=options["verbose"])
-        with _exit_codes(console):
+        with _exit_codes(console), console.notes():
             call = _invocation(options, console)
             result = dict(body(call, **{p.name: options[p.name] for p in own}) or {})
             code = int(result.pop("exit_code", ExitCode.DONE))
@@ -187,11 +187,14 @@ def _report(error: BaseException, console: Console) -> ExitCode:
     if isinstance(error, KeyboardInterrupt):
         console.error("interrupted; the same command with --resume --out DIR goes on")
         return ExitCode.INTERRUPTED
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         console.error("out of memory. Use a smaller train.batch_size, preprocess.size or score.batch_size.")
         return ExitCode.RESOURCE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        console.error("the disk is full. Free some space, then run the same command with --resume.")
+    if isinstance(error, OSError) and is_full_disk(error):
+        console.error(
+            "the disk is full. Free some space, then run the same command again; "
+            "finetune and score go on with --resume --out DIR."
+        )
         return ExitCode.RESOURCE
     if console.verbose:
         console.error("".join(traceback.format_exception(error)))

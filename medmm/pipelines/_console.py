@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -23,12 +24,12 @@ class Console:
 
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.verbose = verbose
+        self.json = json
         self._quiet = quiet
-        self._json = json
 
     @property
     def _stream(self) -> TextIO:
-        return sys.stderr if self._json else sys.stdout
+        return sys.stderr if self.json else sys.stdout
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -45,6 +46,16 @@ class Console:
         """Say an error, whatever the mode."""
         sys.stderr.write(f"error: {text}\n")
         sys.stderr.flush()
+
+    @contextmanager
+    def notes(self) -> Iterator[None]:
+        """Say what medmm's own modules warn of while the block runs, each as one line."""
+        handler = _Notes(self)
+        logging.getLogger("medmm").addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger("medmm").removeHandler(handler)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show rows of text under a title: the first column to the left, the others to the right."""
@@ -67,6 +78,15 @@ class Console:
         bar = _Bar(description) if self._stream.isatty() and not self._quiet else _Lines(description, self)
         with bar:
             yield bar
+
+
+class _Notes(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.line(f"note: {record.getMessage()}")
 
 
 class Progress(ABC):

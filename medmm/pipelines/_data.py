@@ -40,11 +40,23 @@ def ready(config: Config, console: Console) -> Config:
 
 
 @contextmanager
-def dry_manifest(config: Config, console: Console) -> Iterator[tuple[manifests.Manifest, dict[str, Any]]]:
-    """Index into a folder that is gone afterwards, for ``--dry-run``."""
+def dry_manifest(config: Config, console: Console) -> Iterator[tuple[manifests.Manifest | None, dict[str, Any]]]:
+    """Index into a folder that is gone afterwards, for ``--dry-run``; phantom studies are not made, only counted."""
+    if config.data.reader == "phantom" and config.data.path is None:
+        yield None, _expected(config)
+        return
     with tempfile.TemporaryDirectory(prefix="medmm-dry-") as folder:
         result = index_into(config, Path(folder), console)
         yield manifests.Manifest.open(result.manifest), dict(result.counts)
+
+
+def _expected(config: Config) -> dict[str, Any]:
+    """What phantom studies of this config will be: each has an image and a report; shares are of studies."""
+    data = config.data
+    number = min(data.phantom.studies, data.limit or data.phantom.studies)
+    val, test = (round(number * share) for share in (data.splits.val, data.splits.test))
+    same = dict.fromkeys(("studies", "images", "reports", "paired"), number)
+    return {**same, "train": max(1, number - val - test), "val": val, "test": test}
 
 
 def show_pairing(result: manifests.IndexResult, console: Console) -> None:
@@ -56,6 +68,12 @@ def show_pairing(result: manifests.IndexResult, console: Console) -> None:
     )
     for name, number in result.rejected.items():
         console.line(f"  set aside: {number} x {name}")
+    if bare := counts["image_without_report"]:
+        console.line(f"  without report: {bare} studies")
+    if (lone := counts["studies_without_patient"]) == counts["studies"]:
+        console.line("patients are not known: every study counts as its own patient")
+    elif lone:
+        console.line(f"  without patient: {lone} studies, each counts as its own patient")
     if shared := counts["patients_in_several_splits"]:
         console.line(
             f"warning: {shared} patients lie in several parts of the source's own split; test figures will flatter"

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from medmm.config.schema import Config
+from medmm.errors import ExitCode, MedmmError
 from medmm.pipelines import _cli
+from medmm.pipelines._console import Console
 
 
 class Split(StrEnum):
@@ -45,23 +47,34 @@ def command(
 
     with call.console.progress("evaluating") as progress:
         evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress=progress)
-    _track(config, run, str(split), evaluation.metrics)
     call.console.table(*evaluation.summary_table())
     for warning in evaluation.warnings:
         call.console.line(f"note: {warning}")
     call.console.line(f"wrote {out / 'metrics.json'} and {out / 'metrics.md'}")
-    return {"out": out, **evaluation.metrics}
+    _track(call.console, config, run, str(split), evaluation.metrics)
+    if evaluation.broken:
+        call.console.line(
+            f"  set aside: {evaluation.broken} images that could not be read; see {out / 'quarantine.jsonl'}"
+        )
+    code = ExitCode.QUARANTINED if evaluation.broken else ExitCode.DONE
+    return {"out": out, **evaluation.metrics, "exit_code": code}
 
 
-def _track(config: Config, run: Path, split: str, metrics: Mapping[str, Any]) -> None:
-    """Add the figures to the run's entry in MLflow; those on other data than it was trained on under their hash."""
+def _track(console: Console, config: Config, run: Path, split: str, metrics: Mapping[str, Any]) -> None:
+    """Add the figures to the run's entry in MLflow; those on other data than it was trained on under their hash.
+
+    The figures are written already: a store that cannot be opened is a note, not a failure.
+    """
     from medmm.tracking import open_tracker
     from medmm.training.records import tracked_as
 
     card = metrics["card"]
     place = split if card["data_as_trained"] else f"{split}-{card['data_hash'][:8]}"
-    with open_tracker(config.tracking, f"evaluate {config.task}", tracked_as(run)) as tracker:
-        tracker.log_metrics({f"{place}/{name}": value for name, value in metrics["test"].items()})
+    try:
+        with open_tracker(config.tracking, f"evaluate {config.task}", tracked_as(run)) as tracker:
+            tracker.log_metrics({f"{place}/{name}": value for name, value in metrics["test"].items()})
+    except MedmmError as error:
+        console.line(f"note: MLflow does not have these figures. {error}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

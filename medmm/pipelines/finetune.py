@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from medmm import registry
 from medmm.config.schema import Config
+from medmm.errors import ExitCode, Reason, UsageError
 from medmm.pipelines import _cli
+from medmm.pipelines._console import Console
 
 Task = StrEnum("Task", {name: name for name in registry.TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = Task("report_gen")
+_NOT_BROKEN = {  # nothing failed: the source has no more
+    Reason.IMAGE_WITHOUT_REPORT, Reason.REPORT_WITHOUT_IMAGE, Reason.REPORT_EMPTY, Reason.SECTION_MISSING
+}  # fmt: skip
 
 
 @_cli.stage
@@ -23,43 +30,98 @@ def command(
 ) -> Mapping[str, Any]:
     """Train a model on scans and reports; phantom studies are made on the spot when no data are given."""
     config = call.load_config(f"finetune/{task}.yaml", task=str(task))
-    from medmm.pipelines import _data
+    from medmm.training import plan as plans
 
+    plans.choose_device(config.device)  # before anything is read or claimed
     if call.dry_run:
-        with _data.dry_manifest(config, call.console) as (manifest, counts):
-            return {"dry_run": True, **counts, **_show_plan(config, manifest, call)}
-    return _train(call, config)
+        return _dry(call, config)
+    if plans.processes() == 1:
+        return _train(call, config)
+    if call.out is None:
+        raise UsageError("several processes need one folder to write to", where="--out", fix="Add --out DIR.")
+    if plans.rank() > 0:
+        _train(replace(call, console=Console(quiet=True)), _untracked(config))
+        raise typer.Exit(ExitCode.DONE)  # the first process says how it went
+    return {**_train(call, config), "exit_code": ExitCode.DONE}  # to torchrun any other code is a crash
 
 
-def _show_plan(config: Config, manifest: Any, call: _cli.Invocation) -> dict[str, Any]:
+def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
+    from medmm.pipelines import _data
     from medmm.training.plan import plan
 
-    chosen = plan(config, manifest.counts()["train"])
-    for line in chosen.lines():
+    with _data.dry_manifest(config, call.console) as (manifest, counts):
+        if manifest is None:
+            number = counts["train"]
+        else:
+            from medmm.training.run import usable
+
+            number = usable(manifest)
+        chosen = plan(config, number)
+    _say(chosen.lines(), call)
+    return {"dry_run": True, **counts, "plan": chosen.as_dict()}
+
+
+def _say(lines: Sequence[str], call: _cli.Invocation) -> None:
+    for line in lines:
         call.console.line(line)
-    return {"plan": chosen.as_dict()}
+
+
+def _untracked(config: Config) -> Config:
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"enabled": False})})
+
+
+def _begin(call: _cli.Invocation, config: Config, out: Path) -> Any:
+    """Claim the folder and index into it; of several processes the first does, and the others end where it fails."""
+    from medmm.pipelines import _data
+    from medmm.training import plan as plans
+    from medmm.training import records
+    from medmm.training import run as runs
+
+    runs.agreed(None, config.device)  # all have started
+    if plans.rank() == 0:
+        try:
+            records.claim(out, config, resume=call.resume)
+            manifest = _data.manifest_for_training(config, out / "data", call.console)
+        except BaseException:
+            runs.agreed(False, config.device)
+            raise
+        runs.agreed(True, config.device)
+        return manifest
+    if not runs.agreed(None, config.device):
+        raise typer.Exit(ExitCode.USAGE)
+    return _data.manifest_for_training(config, out / "data", call.console)
 
 
 def _train(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
-    from medmm.pipelines import _data
     from medmm.tracking import open_tracker
     from medmm.training import records
     from medmm.training import run as runs
 
     out = call.folder(f"runs/{config.task}")
-    records.claim(out, config, resume=call.resume)
-    manifest = _data.manifest_for_training(config, out / "data", call.console)
-    _show_plan(config, manifest, call)
+    manifest = _begin(call, config, out)
+    chosen = runs.plan_for(config, manifest, out, call.resume)
+    _say(chosen.lines(), call)
     with (
         open_tracker(config.tracking, config.task, records.tracked_as(out)) as tracker,
         call.console.progress("training") as progress,
     ):
-        trained = runs.finetune(config, manifest, out, resume=call.resume, tracker=tracker, progress=progress)
+        trained = runs.finetune(
+            config, manifest, out, resume=call.resume, tracker=tracker, progress=progress, chosen=chosen
+        )
+    return _told(trained, call)
+
+
+def _told(trained: Any, call: _cli.Invocation) -> Mapping[str, Any]:
+    out, kind = trained.out, "validation" if trained.validated else "training"
     call.console.line(
-        f"trained {trained.steps} steps in {trained.minutes:.1f} min; validation loss {trained.best_loss:.3f}"
+        f"trained {trained.steps} steps in {trained.minutes:.1f} min; {kind} loss {trained.best_loss:.3f}"
     )
+    for reason, number in trained.aside.items():
+        call.console.line(f"  set aside: {number} x {reason}; see {out / 'quarantine.jsonl'}")
     call.console.line(f"next: python -m medmm.pipelines.evaluate --run {out}")
-    return {"out": out, "steps": trained.steps, "minutes": trained.minutes, "best_loss": trained.best_loss}
+    said = {"out": out, "steps": trained.steps, "minutes": trained.minutes, "best_loss": trained.best_loss}
+    broken = set(trained.aside) - _NOT_BROKEN
+    return {**said, "aside": dict(trained.aside), "exit_code": ExitCode.QUARANTINED if broken else ExitCode.DONE}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,8 +11,12 @@ from medmm.pipelines import _cli
 
 @_cli.stage
 def command(call: _cli.Invocation) -> Mapping[str, Any]:
-    """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html."""
+    """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html.
+
+    An index of the same source and settings is replaced, another one only with --resume, other files never.
+    """
     config = call.load_config(None)
+    from medmm.data import pairing
     from medmm.pipelines import _data
 
     if call.dry_run:
@@ -22,6 +26,8 @@ def command(call: _cli.Invocation) -> Mapping[str, Any]:
             )
             return {"dry_run": True, **counts}
     out = call.folder("runs/index")
+    config = _data.ready(config, call.console)
+    pairing.require_free(out, config.data, replace=call.resume)
     result = _data.index_into(config, out, call.console)
     _data.show_pairing(result, call.console)
     call.console.line(f"wrote {out / 'manifest.parquet'} and {out / 'pairing.html'}")

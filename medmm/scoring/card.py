@@ -14,6 +14,7 @@ from medmm.scoring.scores import SUMMARY, Sample, Scores
 
 _SAME = 0.25  # a larger share of equal drafts is worth a word, unless the references are like that too
 _CLOSE = {MACRO: 0.05, "rouge_l": 0.02}  # swapped images that cost less than this are worth a word
+_OFTEN_CUT = 0.05  # share of the references
 _FEW_PATIENTS = 30
 
 
@@ -101,6 +102,10 @@ def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Sc
         said.append(
             f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from other patients."
         )
+    if shared := card.get("patients_in_several_splits", 0):
+        said.append(f"{shared} patients lie in several splits: the figures are too good.")
+    if (cut := card.get("targets_cut") or 0) > _OFTEN_CUT * card["counts"]["studies"]:
+        said.append(f"{cut} references are longer than a draft may be; see generate.max_tokens.")
     said.extend(f"{note[0].upper()}{note[1:]}." for note in scores.notes)
     if left := sum(card["counts"]["left_out"].values()):
         reasons = ", ".join(f"{name} {number}" for name, number in card["counts"]["left_out"].items())
@@ -129,6 +134,8 @@ def _on_split(card: Mapping[str, Any]) -> list[str]:
         return ["The split is not the one that the run was trained with: patients here may have been trained on."]
     if card["split"] in {"train", "all"}:
         return [f"Split '{card['split']}' holds studies that the model was trained on."]
+    if card["split"] == "val":
+        return ["Split 'val' chose the weights and the thresholds of the findings: its figures are too good."]
     return []
 
 

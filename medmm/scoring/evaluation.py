@@ -11,6 +11,7 @@ import numpy as np
 
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
+from medmm.data.pairing import write_quarantine
 from medmm.errors import DataError
 from medmm.io import atomic
 from medmm.metrics.clinical import MACRO
@@ -24,6 +25,7 @@ from medmm.scoring.scores import PREFIX, FindingRow, Findings, Sample, Scorer, S
 from medmm.types import Prediction
 
 METRICS, PAGE, PREDICTIONS, PICTURE = "metrics.json", "metrics.md", "predictions.jsonl", "findings.png"
+QUARANTINE = "quarantine.jsonl"
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Evaluation:
         findings: How each finding fared, one row each.
         warnings: Sentences that a reader of the numbers should know.
         out: Folder that holds the files.
+        broken: Images of the split that could not be read; each has a line in ``quarantine.jsonl``.
     """
 
     metrics: Mapping[str, Any]
     findings: tuple[FindingRow, ...]
     warnings: tuple[str, ...]
     out: Path
+    broken: int = 0
 
     def summary_table(self) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         """Title, columns and rows of the main metrics beside intervals and baselines."""
@@ -75,8 +79,8 @@ def evaluate(  # noqa: PLR0917 - the order of the command line
 ) -> Evaluation:
     """Draft a report for every study of a split and hold the drafts against the references, beside baselines.
 
-    Writes ``metrics.json``, ``metrics.md``, ``predictions.jsonl`` (mode 0600, it holds references) and, where findings
-    are counted, ``findings.png``.
+    Writes ``metrics.json``, ``metrics.md``, ``predictions.jsonl`` and ``quarantine.jsonl`` (mode 0600, they hold
+    references and paths) and, where findings are counted, ``findings.png``.
 
     Args:
         run: Run directory.
@@ -111,7 +115,10 @@ def evaluate_model(
     material = gather(manifest, split, config)
     _require_some(material, manifest, split)
     training = gather(manifest, "train", config, MOST_TRAINING) if config.evaluate.baselines else Material()
+    tested = {study.study_id for study in material.studies}
     with prepared([*material.studies, *training.studies], config, out, progress) as images:
+        broken = [one for one in images.rejections if one.study_id in tested]
+        write_quarantine(out / QUARANTINE, broken)
         material.drop(images.unread)
         training.drop(images.unread)
         _require_some(material, manifest, split)
@@ -128,7 +135,9 @@ def evaluate_model(
     found = _card(
         model, manifest, config, split, found=_Found(material, drafts, scores, compared, len(training.samples))
     )
-    evaluation = Evaluation(_metrics(scores, compared, found), scores.findings, tuple(found["warnings"]), out)
+    evaluation = Evaluation(
+        _metrics(scores, compared, found), scores.findings, tuple(found["warnings"]), out, len(broken)
+    )
     _write(evaluation, material.samples, predictions, drafts, compared)
     return evaluation
 
@@ -198,7 +207,10 @@ def _card(model: DraftingModel, manifest: Manifest, config: Config, split: str, 
         "counts": card.describe_data(found.material.samples, found.scores, found.material.left_out),
         "training_studies": found.training,
         "drafts": card.describe_drafts(found.drafts.texts, references),
-        "targets_cut": card.targets_cut(model, references, config.model.decoder.max_tokens),
+        "targets_cut": card.targets_cut(
+            model, references, min(config.model.decoder.max_tokens, config.generate.max_tokens)
+        ),
+        "patients_in_several_splits": manifest.summary.counts.get("patients_in_several_splits", 0),
         "against_swapped": card.against_swapped(found.scores, found.compared.get("swapped_image")),
         "run": dict(model.provenance),
     }

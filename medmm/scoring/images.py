@@ -17,7 +17,7 @@ from medmm.errors import Reason
 from medmm.io import atomic
 from medmm.scoring.drafting import Progress
 from medmm.scoring.reading import reading_processes
-from medmm.types import Study
+from medmm.types import Rejection, Study
 
 _WORTH_PROCESSES = 64  # fewer images are read before processes have started
 
@@ -29,10 +29,12 @@ class Prepared:
     Attributes:
         cache: The decoded images.
         unread: Study id to why none of its images could be read.
+        rejections: Every image that could not be read, also of studies that have others.
     """
 
     cache: ImageCache
     unread: dict[str, Reason]
+    rejections: tuple[Rejection, ...]
 
     def views(self, study_id: str) -> npt.NDArray[np.float32]:
         """Views of a study as float32 ``[V, 1, S, S]`` in [0, 1].
@@ -71,4 +73,4 @@ def prepared(studies: Sequence[Study], config: Config, out: Path, progress: Prog
             distinct, config.preprocess, Path(folder), config.model.max_views, workers, say
         )
         unread = {one.study_id: one.reason for one in rejections if one.study_id not in cache}
-        yield Prepared(cache, unread)
+        yield Prepared(cache, unread, tuple(rejections))

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from medmm.errors import CheckpointError
@@ -71,7 +72,8 @@ def save_state(
     """
     final = folder / f"state-{standing.step}"
     temporary = folder / f"{PREFIX}{final.name}"
-    with full_disk_named(final):
+    needed = sum(tensor.numel() * tensor.element_size() for named in tensors.values() for tensor in named.values())
+    with full_disk_named(final, needed):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
@@ -103,19 +105,41 @@ def load_state(folder: Path, mark: str) -> tuple[Standing, Tensors] | None:
         return None
     state = folder / name
     try:
-        record: dict[str, Any] = json.loads((state / _RECORD).read_text(encoding="utf-8"))
-        version, marked, files = record.pop("format"), record.pop("mark"), record.pop("files")
-    except (OSError, ValueError, KeyError) as error:
-        fix = f"Remove the file '{POINTER}' to begin anew, or write the name of an older state into it."
-        raise CheckpointError("the state cannot be read", where=name, fix=fix) from error
+        record = json.loads((state / _RECORD).read_text(encoding="utf-8"))
+        version, marked, files = record.pop("format"), record.pop("mark"), list(map(str, record.pop("files")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError("the state cannot be read", where=name, fix=_way_out(folder, name)) from error
     if version != FORMAT:
         got, expected = f"format {version}", f"format {FORMAT}"
         raise CheckpointError("a state of another format", where=name, got=got, expected=expected)
     if marked != mark:
         fix = "Resume with the data and settings that it was started with, or begin in another --out."
         raise CheckpointError("the state is of another run", where=name, fix=fix)
+    if not _is_standing(record):
+        raise CheckpointError(
+            "the state cannot be read", where=f"{name}/{_RECORD}", got="other entries", fix=_way_out(folder, name)
+        )
     refuse_pickles_in(state)
-    return Standing(**record), {file: load_tensors(state / f"{file}.safetensors") for file in files}
+    try:
+        return Standing(**record), {file: load_tensors(state / f"{file}.safetensors") for file in files}
+    except CheckpointError as error:
+        fix = _way_out(folder, name)
+        raise CheckpointError(error.what, where=f"{name}/{error.where}", expected=error.expected, fix=fix) from error
+
+
+def _is_standing(record: dict[str, Any]) -> bool:
+    """Whether these are the fields of a standing, no more and no less, each of its type."""
+    kinds: dict[str, Any] = {key: type(value) for key, value in asdict(Standing()).items()}
+    kinds |= {"seconds": (int, float), "best_loss": (int, float, NoneType)}
+    return record.keys() == kinds.keys() and all(isinstance(record[key], kind) for key, kind in kinds.items())
+
+
+def _way_out(folder: Path, name: str) -> str:
+    """What to do about a broken state: an older one lies beside it, or there is none."""
+    older = [state.name for state in _states(folder) if state.name != name and (state / _RECORD).is_file()]
+    if older:
+        return f"An older state lies beside it: write '{older[-1]}' into the file '{POINTER}' to go on from there."
+    return f"Remove the file '{POINTER}' to begin anew."
 
 
 def _pointed(folder: Path) -> str | None:
@@ -125,11 +149,16 @@ def _pointed(folder: Path) -> str | None:
         return None
 
 
+def _states(folder: Path) -> list[Path]:
+    """Folders of states, the latest last."""
+    states = [path for path in folder.glob("state-*") if path.name.removeprefix("state-").isdigit()]
+    return sorted(states, key=lambda path: int(path.name.removeprefix("state-")))
+
+
 def _prune(folder: Path, keep: int) -> None:
     """Remove all but the latest states, and what kills have left; never the one that is pointed to."""
     last = _pointed(folder)
-    states = [path for path in folder.glob("state-*") if path.name.removeprefix("state-").isdigit()]
-    for path in sorted(states, key=lambda path: int(path.name.removeprefix("state-")))[:-keep]:
+    for path in _states(folder)[:-keep]:
         if path.name != last:
             shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f"{PREFIX}state-*"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from medmm.data.cache import preprocess_hash, read_view
 from medmm.errors import CheckpointError, ImageError, Reason, UsageError
 from medmm.io.atomic import write_json
 from medmm.models.weights import file_sha256, load_into, load_tensors, read_metadata, refuse_pickles_in, save_tensors
-from medmm.tasks.base import Task
+from medmm.tasks.base import Draft, Task
 from medmm.training.plan import choose_device
 from medmm.training.provenance import config_hash, read_record
 from medmm.training.records import read_config
@@ -102,13 +103,23 @@ class LoadedModel:
         rows = np.arange(len(images))[:, None]
         seen = torch.from_numpy(np.ascontiguousarray(images[rows, order], dtype=np.float32)).to(self.device)
         mask = torch.from_numpy(np.ascontiguousarray(view_mask[rows, order])).to(self.device)
-        torch.manual_seed(self.config.seed)  # sampling, where the config asks for it
         with torch.inference_mode():
-            drafts = self.task.draft(seen, mask)
+            if self.config.generate.strategy == "sample":
+                drafts = [self._sampled(seen[k : k + 1], mask[k : k + 1], name) for k, name in enumerate(study_ids)]
+            else:
+                drafts = self.task.draft(seen, mask)
         return [
             Prediction(study_id, draft.findings, draft.report, draft.answer, provenance=self.provenance)
             for study_id, draft in zip(study_ids, drafts, strict=True)
         ]
+
+    def _sampled(self, images: torch.Tensor, view_mask: torch.Tensor, study_id: str) -> Draft:
+        """A draft drawn by (seed, study) alone: neither batch nor order changes it, nor the caller's own draws."""
+        digest = hashlib.blake2b(f"{self.config.seed}\0{study_id}".encode(), digest_size=8).digest()
+        devices = [images.device] if images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int.from_bytes(digest, "little") >> 1)
+            return self.task.draft(images, view_mask)[0]
 
     def _check(self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]) -> None:
         prep = self.config.preprocess

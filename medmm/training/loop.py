@@ -24,7 +24,7 @@ from medmm.data.dataset import Batch, StudyDataset, ahead
 from medmm.errors import TrainingError
 from medmm.models.weights import load_into
 from medmm.tasks.base import LossOutput, Task
-from medmm.training.checkpoint import Standing, Tensors, load_state, save_state
+from medmm.training.checkpoint import Standing, load_state, save_state
 from medmm.training.optim import Average, make_optimizer, named_moments, rate, restore_moments
 from medmm.training.plan import Plan
 from medmm.types import study_tag
@@ -189,16 +189,26 @@ class Loop:
         self._tell({f"train/{name}": value for name, value in numbers.items()}, done)
 
     def _validate(self, done: int) -> None:
-        numbers = self.evaluate()
+        numbers = self._judged()
         self.standing.validation.append({"step": done, **numbers})
         self._tell({f"val/{name}": value for name, value in numbers.items()}, done)
-        if self.standing.best_loss is None or numbers["loss"] < self.standing.best_loss:
+        best = self.standing.best_loss
+        if math.isfinite(numbers["loss"]) and (best is None or numbers["loss"] < best):
             self.standing.best_loss, self.standing.best_step, self.standing.rounds = numbers["loss"], done, 0
             self.best = {name: value.detach().cpu().clone() for name, value in self._evaluated().state_dict().items()}
             return
         self.standing.rounds += 1
         patience = self.config.train.patience
         self.standing.finished = bool(patience) and self.standing.rounds >= patience
+
+    def _judged(self) -> dict[str, float]:
+        """Validation as the first process finds it: each has running statistics of its own, and all must agree."""
+        numbers = [self.evaluate() if self.accelerator.is_main_process else {}]
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            broadcast_object_list(numbers)
+        return numbers[0]
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -222,10 +232,7 @@ class Loop:
 
     def _evaluated(self) -> nn.Module:
         """The model whose weights are judged and kept: the average where there is one."""
-        if self.average is not None:
-            return self.average.model
-        module: nn.Module = self.accelerator.unwrap_model(self.model)
-        return module
+        return self.average.model if self.average is not None else self.accelerator.unwrap_model(self.model)
 
     def save(self) -> None:
         """Write the state of this step; one process of many does."""
@@ -246,10 +253,10 @@ class Loop:
         if found is None:
             return
         self.standing, tensors = found
-        _fill(self.task.model, tensors, "model")
+        load_into(self.task.model, tensors["model"], "model.safetensors")
         restore_moments(self.task.model, self.optimizer, tensors["optimizer"])
         if self.average is not None:
-            _fill(self.average.model, tensors, "ema")
+            load_into(self.average.model, tensors["ema"], "ema.safetensors")
         self.best = tensors.get("best")
 
     def _tell(self, numbers: Mapping[str, float], step: int) -> None:
@@ -259,11 +266,8 @@ class Loop:
     def _words(self) -> str:
         train, validation = self.standing.train, self.standing.validation
         words = [f"loss {train[-1]['loss']:.3f}"] if train else []
-        return ", ".join(words + ([f"validation {validation[-1]['loss']:.3f}"] if validation else []))
-
-
-def _fill(module: nn.Module, tensors: Tensors, name: str) -> None:
-    load_into(module, tensors[name], f"{name}.safetensors")
+        judged = validation[-1]["loss"] if validation else None  # a state has no word for NaN and says None
+        return ", ".join(words + ([] if judged is None else [f"validation {judged:.3f}"]))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

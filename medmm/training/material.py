@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from medmm.config.schema import Config
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import Sample
 from medmm.data.manifest import Manifest
+from medmm.data.pairing import write_quarantine
 from medmm.errors import DataError
-from medmm.io.atomic import write_text
 from medmm.tasks.base import Encoded, Task
 from medmm.training.plan import Plan
 from medmm.types import Rejection, Study
@@ -48,12 +47,7 @@ class Material:
         Raises:
             ResourceError: The disk is full.
         """
-        lines = [
-            json.dumps({"study_id": one.study_id, "reason": one.reason, "detail": one.detail,
-                        "path": None if one.path is None else str(one.path)})
-            for one in self.rejections
-        ]  # fmt: skip
-        write_text(path, "".join(line + "\n" for line in lines), mode=0o600)
+        write_quarantine(path, self.rejections)
 
 
 def gather(
@@ -81,6 +75,8 @@ def gather(
     counts = manifest.counts()
     train = _chosen(manifest, "train", plan.studies, counts["train"], config.seed)
     validation = _chosen(manifest, "val", plan.validation, counts["val"], config.seed)
+    if not train:
+        raise _nothing_to_learn_from(manifest)
     made = task if isinstance(task, Task) else task(train)
     encoded = [made.encode(train), made.encode(validation)]
     wanted = {sample.study_id for one in encoded for sample in one.samples}
@@ -103,6 +99,24 @@ def gather(
     if not kept[0]:
         raise DataError("no training study can be used", where="data", got=_reasons(aside))
     return made, Material(cache, kept[0], kept[1], aside, _notes(encoded))
+
+
+def _nothing_to_learn_from(manifest: Manifest) -> DataError:
+    """Why no training study is paired: what the source lacks, and the setting that says where it is."""
+    number = images = reports = 0
+    for study in manifest.studies("train"):
+        number, images = number + 1, images + bool(study.images)
+        reports += study.report is not None
+    got = f"{number} training studies, {images} with images, {reports} with a report"
+    what, fix = (
+        "no training study has both images and a report",
+        "Look into pairing.html: what was paired, and why not.",
+    )
+    if number and not images:
+        what, fix = "no training study has an image", "Say where the images lie: data.image_root=DIR."
+    elif number and not reports:
+        what, fix = "no training study has a report", "Say where the reports are: data.columns.report or data.reports."
+    return DataError(what, where="data", got=got, fix=fix)
 
 
 def _chosen(manifest: Manifest, split: str, most: int, number: int, seed: int) -> list[Study]:

@@ -45,7 +45,7 @@ class Machine:
         cores: Processor cores that this process may use.
         bf16: Whether the processor computes in bf16 (AVX-512 BF16 or AMX).
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        memory_gb: Memory of the device, None if not known.
+        memory_gb: Memory of the device that this process may use, None if not known.
         processes: Processes that train together.
     """
 
@@ -73,6 +73,8 @@ class Plan:
         minutes: Expected time to read the images and train.
         memory_gb: Expected peak memory of a process.
         parameters_m: Parameters in millions.
+        processes: Processes that train together; another number would learn from other batches.
+        machine_gb: Memory that a process may use, None if not known.
     """
 
     steps: int
@@ -87,6 +89,8 @@ class Plan:
     minutes: float
     memory_gb: float
     parameters_m: float
+    processes: int = 1
+    machine_gb: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
@@ -95,12 +99,34 @@ class Plan:
     def lines(self) -> Sequence[str]:
         """The plan in words."""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return (
+        threads += f" in each of {self.processes} processes" if self.processes > 1 else ""
+        lines = [
             f"plan: {self.steps} steps of {self.batch} studies ({self.epochs:.1f} epochs of {self.studies}), "
             f"validated every {self.validate_every}",
             f"plan: {self.parameters_m:.1f} M parameters in {self.precision} on {self.device} with {threads}; "
             f"about {self.minutes:.0f} min and {self.memory_gb:.1f} GB",
-        )
+        ]
+        if self.machine_gb is not None and self.memory_gb > self.machine_gb:
+            a_process = " a process" if self.processes > 1 else ""
+            lines.append(
+                f"plan: needs about {self.memory_gb:.1f} GB{a_process}, this machine has {self.machine_gb:.1f} GB; "
+                "lower train.batch_size or preprocess.size"
+            )
+        return lines
+
+    def shaping(self) -> dict[str, Any]:
+        """What must be the same when a run goes on: all but where it computes."""
+        return {key: value for key, value in asdict(self).items() if key not in {"device", "machine_gb"}}
+
+
+def rank() -> int:
+    """Which of the processes that ``torchrun`` has started this one is; 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def this_machine(device: str) -> Machine:
@@ -117,11 +143,12 @@ def this_machine(device: str) -> Machine:
 
     chosen = choose_device(device)
     memory = psutil.virtual_memory().total if chosen == "cpu" else torch.cuda.get_device_properties(chosen).total_memory
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    memory = memory // here if chosen == "cpu" else memory
+    cores = len(os.sched_getaffinity(0)) // here
     asked = os.environ.get("OMP_NUM_THREADS", "")  # how clusters say what is theirs to use
     cores = min(cores, int(asked)) if asked.isdigit() else cores
-    return Machine(max(1, cores), _computes_bf16(), chosen, memory / 2**30, processes)
+    return Machine(max(1, cores), _computes_bf16(), chosen, memory / 2**30, processes())
 
 
 def choose_device(device: str) -> str:
@@ -145,7 +172,7 @@ def plan(config: Config, n_train: int, machine: Machine | None = None) -> Plan:
 
     Args:
         config: Model, data and budget.
-        n_train: Training studies.
+        n_train: Training studies that have images and a report.
         machine: Where it will run; this machine if None.
 
     Raises:
@@ -178,6 +205,8 @@ def plan(config: Config, n_train: int, machine: Machine | None = None) -> Plan:
         minutes=round(seconds / 60, 1),
         memory_gb=round(memory, 2),
         parameters_m=round(millions, 2),
+        processes=machine.processes,
+        machine_gb=None if machine.memory_gb is None else round(machine.memory_gb, 2),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medmm.config.load import to_yaml
 from medmm.config.schema import DataConfig
+from medmm.tracking import without_places
 from medmm.training.provenance import RECORD
 from medmm.training.records import read_config
 
@@ -18,13 +19,14 @@ from medmm.training.records import read_config
 def portable(run: Path) -> Iterator[Path]:
     """Copy weights, config and record into a folder that is gone afterwards; :func:`medmm.load` reads it.
 
-    Left behind are the manifest (reports), the cache (images), the states, and the config's data section (paths).
+    Left behind are the manifest (reports), the cache (images), the states, and of the config the data section (paths),
+    the address of the tracking store (it may hold a password) and the folder of the language model.
     """
     with tempfile.TemporaryDirectory(prefix="medmm-portable-") as place:
         folder = Path(place) / "run"
         shutil.copytree(run / "model", folder / "model")
         shutil.copy(run / RECORD, folder / RECORD)
-        config = read_config(run)
+        config = without_places(read_config(run))
         bare = config.model_copy(update={"data": DataConfig(splits=config.data.splits)})
         (folder / "config.yaml").write_text(to_yaml(bare), encoding="utf-8")
         yield folder

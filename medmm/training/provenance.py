@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import Config
+from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
 
 FORMAT = 1
 RECORD = "run.json"
+_WEIGHTS = "model/model.safetensors"  # as in loaded; written when training ends
 _PACKAGES = ("medmm", "torch", "monai", "transformers", "tokenizers", "accelerate", "safetensors", "numpy",
              "opencv-python-headless", "pydicom", "imagecodecs")  # fmt: skip
 _FREE = {"device", "tracking", "evaluate", "score", "generate"}  # as in records: they change no weight
@@ -44,12 +46,28 @@ def describe_run(config: Config, device: str, data_hash: str, split_hash: str, r
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """Read ``run.json``; empty where there is none that can be read."""
+    """Read ``run.json``.
+
+    Returns:
+        What it says; empty where there is none and no weights either, as a kill leaves a run that has just begun.
+
+    Raises:
+        CheckpointError: It cannot be read, is of another format, or is missing beside the weights of a run that ended.
+    """
+    fix = "Copy the run again, whole."
     try:
         found = json.loads((run / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        version = found["format"]
+    except FileNotFoundError as error:
+        if not (run / _WEIGHTS).is_file():
+            return {}
+        raise CheckpointError("the run's record is missing", where=RECORD, fix=fix) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("the run's record cannot be read", where=RECORD, fix=fix) from error
+    if version != FORMAT:
+        got, expected = f"format {version}", f"format {FORMAT}"
+        raise CheckpointError("a run's record of another format", where=RECORD, got=got, expected=expected)
+    return dict(found)
 
 
 def write_record(run: Path, record: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from medmm.config.schema import Config
 from medmm.errors import CheckpointError, UsageError
 from medmm.io import atomic
 
+_INDEXED = ("manifest.parquet", "pairing.json", "pairing.html", "quarantine.jsonl")
 # Settings that may differ when a run goes on: where it computes and is tracked, not what it computes.
 _FREE_TO_CHANGE = ("device", "tracking", "evaluate", "score", "generate")
 
@@ -21,22 +23,39 @@ _FREE_TO_CHANGE = ("device", "tracking", "evaluate", "score", "generate")
 def claim(out: Path, config: Config, *, resume: bool) -> None:
     """Make ``out`` the directory of a run of ``config``, or check that it already is when resuming.
 
+    A run that ended before it read its first image, over a wrong column say, gives its folder back. A run that goes on
+    takes over the settings that are free to change.
+
     Raises:
         UsageError: ``out`` holds something and ``resume`` is off.
         CheckpointError: ``resume`` is on and the run there was started with another config.
     """
     if out.exists() and not out.is_dir():
         raise UsageError("the output is a file", where="--out", expected="a folder")
-    if resume and (out / "config.yaml").is_file():
+    if _never_began(out):
+        shutil.rmtree(out / "data", ignore_errors=True)
+    elif resume and (out / "config.yaml").is_file():
         _refuse_other(read_config(out), config)
-        return
-    if not resume and out.exists() and any(out.iterdir()):
+    elif not resume and out.exists() and any(out.iterdir()):
         raise UsageError(
             "the folder is not empty",
             where="--out",
             fix="Add --resume to go on with the run in it, or name another folder.",
         )
     atomic.write_text(out / "config.yaml", to_yaml(config))
+
+
+def _never_began(out: Path) -> bool:
+    """Whether ``out`` holds a config of medmm's and at most what indexing writes; anybody's other file says no."""
+    if not (out / "config.yaml").is_file() or (out / "data").is_symlink():
+        return False
+    names = {path.name for path in out.iterdir()} | {path.name for path in (out / "data").glob("*")}
+    if not {name for name in names if not name.startswith(atomic.PREFIX)} <= {"config.yaml", "data", *_INDEXED}:
+        return False
+    try:
+        return to_yaml(read_config(out)) == (out / "config.yaml").read_text(encoding="utf-8")
+    except CheckpointError:
+        return False
 
 
 def read_config(run: Path) -> Config:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from medmm import registry
 from medmm.config.schema import Config
 from medmm.data.dataset import StudyDataset
 from medmm.data.manifest import Manifest
+from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
 from medmm.tasks.base import Task
 from medmm.tracking import NoTracker, Tracker, deidentified
@@ -25,11 +27,12 @@ from medmm.training.curves import draw_curves
 from medmm.training.loaded import LoadedModel, load, save_model
 from medmm.training.loop import Hooks, Loop
 from medmm.training.material import Material, gather
-from medmm.training.plan import Plan, plan
+from medmm.training.plan import Plan, choose_device, plan, processes, rank
 from medmm.training.portable import portable
 from medmm.training.provenance import config_hash, describe_run, read_record, write_record
 
-__all__ = ["LoadedModel", "RunResult", "finetune", "load"]
+__all__ = ["LoadedModel", "RunResult", "agreed", "finetune", "load", "plan_for", "usable"]
+_PATIENCE = timedelta(days=1)  # of processes for the one that reads the images; where one dies, torchrun ends all
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class RunResult:
         minutes: Time spent training, over all parts of the run.
         best_loss: Validation loss of the weights kept; the last training loss where nothing was validated.
         best_step: Steps after which they stood.
+        aside: Reason to how many studies and images were set aside.
+        validated: Whether ``best_loss`` is that of a validation.
     """
 
     out: Path
@@ -49,6 +54,8 @@ class RunResult:
     minutes: float
     best_loss: float
     best_step: int
+    aside: Mapping[str, int]
+    validated: bool
 
 
 def finetune(
@@ -58,6 +65,7 @@ def finetune(
     resume: bool = False,
     tracker: Tracker | None = None,
     progress: Callable[..., None] | None = None,
+    chosen: Plan | None = None,
 ) -> RunResult:
     """Train a task on the manifest's training split and write a run directory.
 
@@ -68,6 +76,7 @@ def finetune(
         resume: Go on from the last state in ``out``, if there is one.
         tracker: Where numbers go.
         progress: Called as ``progress(done, total, note)``.
+        chosen: What :func:`plan_for` gave; asked for if None.
 
     Raises:
         DataError: No study can be learned from.
@@ -76,16 +85,17 @@ def finetune(
         ResourceError: Out of disk or memory.
     """
     tracker = tracker or NoTracker()
-    chosen = _plan_of(out, resume) or plan(config, manifest.counts()["train"])
+    chosen = chosen or plan_for(config, manifest, out, resume)
     torch.set_num_threads(chosen.threads)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
     record = describe_run(config, chosen.device, manifest.data_hash, manifest.split_hash, tracker.run_id)
     record |= {"plan": chosen.as_dict(), "finished": False, **material.counts()}
     record["patients_in_several_splits"] = manifest.counts()["patients_in_several_splits"]
     if _is_main():
+        if tracker.run_id is None or read_record(out).get("mlflow_run_id") != tracker.run_id:
+            tracker.log_params({**deidentified(config), "plan": chosen.as_dict()})  # MLflow takes them but once
         write_record(out, record)
         material.write_rejections(out / "quarantine.jsonl")
-        tracker.log_params({**deidentified(config), "plan": chosen.as_dict()})
         tracker.log_tags({"data_hash": manifest.data_hash, "split_hash": manifest.split_hash})
     loop = Loop(
         task,
@@ -98,11 +108,19 @@ def finetune(
         Hooks(progress, tracker.log_metrics),
     )
     standing = loop.run(resume)
-    settled = task.settle(loop.validation_batches) if material.validation else {}
     if _is_main():
+        settled = task.settle(loop.validation_batches) if material.validation else {}
         _finish(task, config, out, chosen, standing, material, record, settled, tracker)
     loss = standing.best_loss if standing.best_loss is not None else standing.train[-1]["loss"]
-    return RunResult(out, standing.step, standing.seconds / 60, loss, standing.best_step or standing.step)
+    return RunResult(
+        out,
+        standing.step,
+        standing.seconds / 60,
+        loss,
+        standing.best_step or standing.step,
+        Counter(str(one.reason) for one in material.rejections),
+        standing.best_loss is not None,
+    )
 
 
 def _prepare(
@@ -119,9 +137,7 @@ def _prepare(
             task.save(out / "model")
         return task
 
-    from accelerate import PartialState
-
-    with PartialState(cpu=chosen.device == "cpu").main_process_first():
+    with _state(chosen.device).main_process_first():
         return gather(manifest, config, chosen, out / "cache", known or build, progress)
 
 
@@ -158,17 +174,61 @@ def _finish(
             tracker.log_model(folder)
 
 
-def _plan_of(out: Path, resume: bool) -> Plan | None:
-    """The plan that a run was started with; it stays, wherever the run goes on."""
+def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False) -> Plan:
+    """The plan of a run, the same for all its processes; one that goes on keeps its own, but for the device.
+
+    Raises:
+        UsageError: A GPU is asked for and there is none.
+        CheckpointError: The run was started with another number of processes.
+    """
     found = read_record(out).get("plan") if resume else None
-    return Plan(**found) if found else None
+    if not found:
+        fresh: Plan = agreed(plan(config, usable(manifest)) if _is_main() else None, config.device)
+        return fresh
+    stored = Plan(**found)
+    if stored.processes != processes():
+        raise CheckpointError(
+            "the run was started with another number of processes",
+            where="--resume",
+            got=processes(),
+            expected=stored.processes,
+            fix=f"Use torchrun --nproc_per_node {stored.processes}, or begin in another --out.",
+        )
+    return replace(stored, device=choose_device(config.device), machine_gb=None)
+
+
+def usable(manifest: Manifest) -> int:
+    """Training studies that have images and a report."""
+    counts = manifest.counts()
+    if counts["paired"] == counts["studies"]:
+        return counts["train"]
+    return sum(bool(study.images) and study.report is not None for study in manifest.studies("train"))
+
+
+def agreed(value: Any, device: str) -> Any:
+    """What the first of the processes says; the others wait for it, and what they say does not count."""
+    if processes() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    _state(choose_device(device))
+    said = [value]
+    broadcast_object_list(said)
+    return said[0]
+
+
+def _state(device: str) -> Any:
+    """Accelerate's view of the processes, who wait long: one of them reads all images."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=device == "cpu", **({"timeout": _PATIENCE} if processes() > 1 else {}))
 
 
 def _mark(config: Config, manifest: Manifest, material: Material, chosen: Plan) -> str:
     """Hash of all that must be the same when a run goes on."""
-    parts = [config_hash(config), manifest.data_hash, manifest.split_hash, chosen.as_dict(), material.counts()]
+    parts = [config_hash(config), manifest.data_hash, manifest.split_hash, chosen.shaping(), material.counts()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _is_main() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0

@@ -1,7 +1,14 @@
 """Every tracker takes the same calls; MLflow keeps what was given, and nothing that names a patient."""
 
+import fcntl
+import logging
+import os
+import threading
+import time
+
 import pytest
 
+from medmm import tracking
 from medmm.config.load import load
 from medmm.config.schema import TrackingConfig
 from medmm.errors import UsageError
@@ -71,3 +78,111 @@ def test_parameters_hold_no_path_and_no_cell_value():
     )
     assert "doe" not in str(deidentified(config)).lower()
     assert deidentified(config)["data"]["reader"] == "table"
+
+
+def test_parameters_hold_no_password_and_no_folder_of_a_language_model():
+    words = ["tracking.uri=postgresql://me:hunter2@host/db", "model.decoder.source=/home/doe_john/models/tiny-gpt"]
+    params = deidentified(load(None, None, words))
+    assert "hunter2" not in str(params)
+    assert "uri" not in params["tracking"]
+    assert params["model"]["decoder"]["source"] == "tiny-gpt"
+
+
+CALLS = ("log_params", "log_metrics", "log_tags", "log_artifact", "log_model")
+
+
+def call(tracker, name, folder):
+    given = {"log_params": {"a": 1}, "log_metrics": {"loss": 1.0}, "log_tags": {"t": "x"}}
+    getattr(tracker, name)(given.get(name, folder))
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("error", ["mlflow", "sql", "disk"])
+def test_a_store_that_fails_is_said_once_and_costs_no_training(name, error, store, tmp_path, monkeypatch, caplog):
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    raised = {
+        "mlflow": MlflowException("DOE^JOHN"),
+        "sql": OperationalError("INSERT DOE", {}, Exception("database or disk is full")),
+        "disk": OSError(28, "No space left on device"),
+    }[error]
+    calls = []
+
+    def fail(*given, **named):
+        calls.append(1)
+        raise raised
+
+    for place in ("log_params", "log_metrics", "set_tags", "log_artifact", "pyfunc.log_model"):
+        monkeypatch.setattr(f"mlflow.{place}", fail)
+    with caplog.at_level(logging.WARNING, "medmm"), open_tracker(TrackingConfig(uri=store), "fails") as tracker:
+        for one in (name, *CALLS):
+            call(tracker, one, tmp_path)
+    assert len(calls) == 1
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "medmm.tracking"]
+    why = "its store failed, MlflowException" if error == "mlflow" else "the disk under its store is full"
+    assert said == f"MLflow keeps nothing more of this run ({why}); the run itself goes on"
+    assert mlflow.active_run() is None
+
+
+def test_an_end_that_cannot_be_recorded_is_a_warning(store, monkeypatch, caplog):
+    import mlflow
+
+    end = mlflow.end_run
+
+    def fail(status):
+        end(status)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mlflow, "end_run", fail)
+    with open_tracker(TrackingConfig(uri=store), "fails") as tracker:
+        tracker.log_metrics({"loss": 1.0})
+    assert [record.name for record in caplog.records if "goes on" in record.getMessage()] == ["medmm.tracking"]
+
+
+def test_a_server_that_is_dead_is_said_within_seconds(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    start = time.monotonic()
+    with pytest.raises(UsageError, match="'http:' store"), open_tracker(TrackingConfig(), "dead"):
+        raise AssertionError("never opened")
+    assert time.monotonic() - start < 60  # four minutes with MLflow's own patience
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_a_store_whose_tables_cannot_be_made_is_refused(store, monkeypatch):
+    import mlflow
+    from alembic.util.exc import CommandError
+
+    def fail(name):
+        raise CommandError("Can't locate revision")
+
+    monkeypatch.setattr(mlflow, "set_experiment", fail)
+    with pytest.raises(UsageError, match="CommandError"), open_tracker(TrackingConfig(uri=store), "second"):
+        raise AssertionError("never opened")
+
+
+def test_runs_wait_for_each_other_while_one_makes_the_tables(store, tmp_path, monkeypatch):
+    start, order = tracking._start, []
+
+    def watched(*given):
+        order.append("begins")
+        return start(*given)
+
+    def leave():
+        time.sleep(1.0)
+        order.append("the other ends")
+        os.close(other)
+
+    monkeypatch.setattr(tracking, "_start", watched)
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    thread = threading.Thread(target=leave)
+    thread.start()
+    with open_tracker(TrackingConfig(uri=store), "second") as tracker:
+        thread.join()
+    assert order == ["the other ends", "begins"]
+    assert tracker.run_id is not None

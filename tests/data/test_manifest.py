@@ -106,6 +106,7 @@ def test_counts_and_split(tmp_path):
     assert summary.counts == {
         "studies": 23, "patients": 13, "images": 22, "reports": 22, "paired": 21, "image_without_report": 1,
         "report_without_image": 1, "report_without_target": 1, "patients_in_several_splits": 0,
+        "studies_without_patient": 0,
     }  # fmt: skip
     assert summary.patients == {"train": 6, "val": 3, "test": 4}
     opened = Manifest.open(tmp_path / "m.parquet")

@@ -73,11 +73,12 @@ def test_json_counts_what_was_paired_and_what_not(awkward):
     record = json.loads(awkward.pairing.read_text())
     assert record["counts"] == {
         "studies": 38, "patients": 13 + 1, "images": 38, "reports": 34, "paired": 34, "image_without_report": 4,
-        "report_without_image": 1, "report_without_target": 0, "patients_in_several_splits": 12, "report_empty": 0,
-        "report_shared": 0, "other_files": 0,
+        "report_without_image": 1, "report_without_target": 0, "patients_in_several_splits": 12, "report_empty": 4,
+        "report_shared": 0, "other_files": 0, "studies_without_patient": 0,
     }  # fmt: skip
+    assert record["patients_known"] is True
     assert {reason: entry["count"] for reason, entry in record["set_aside"].items()} == {
-        "file_missing": 1, "report_without_image": 1, "split_unknown": 1,
+        "file_missing": 1, "report_without_image": 1, "split_unknown": 1, "report_empty": 4,
     }  # fmt: skip
     assert record["set_aside"]["split_unknown"]["first"] == [study_tag("2.png")]
     assert record["splits"]["test"]["studies"] == 10

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 import stat
 import subprocess
 import sys
 
+import pydicom
 import pytest
 
 SMALL = (
@@ -123,3 +125,52 @@ def test_an_existing_run_is_not_overwritten_and_another_config_cannot_resume_it(
     assert "--resume" in medmm(*words, code=2, cwd=place).stderr
     said = medmm(*words, "train.lr=0.5", "--resume", code=4, cwd=place).stderr
     assert "train.lr" in said
+
+
+def test_what_is_broken_is_said_counted_and_kept_apart_and_a_first_mistake_costs_no_folder(place, tmp_path):
+    studies = [json.loads(line) for line in (place / "evaluation" / "predictions.jsonl").read_text().splitlines()]
+    images = sorted((place / "phantom").glob("0*/image.dcm"))[:24]
+    lines = ["file,text,who"]
+    for number, image in enumerate(images):
+        (tmp_path / f"i{number}.dcm").write_bytes(b"no image" if number % 8 == 3 else image.read_bytes())
+        lines.append(f"i{number}.dcm,{'' if number % 8 == 5 else studies[0]['reference']},p{number}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    words = ("finetune", "--data", "table:t.csv", "--out", "run", "--json", *SMALL, "data.columns.report=text")
+    assert "Did you mean" in medmm(*words, "data.columns.image=fil", code=2, cwd=tmp_path).stderr
+    run = medmm(*words, "data.columns.image=file", "data.splits.val=0", code=10, cwd=tmp_path)
+    said = json.loads(run.stdout)
+    kept = [json.loads(line) for line in (tmp_path / "run" / "quarantine.jsonl").read_text().splitlines()]
+    reasons = [line["reason"] for line in kept]
+    assert said["aside"] == {name: reasons.count(name) for name in dict.fromkeys(reasons)}
+    assert 1 <= said["aside"]["not_an_image"] <= 3
+    assert f"set aside: {said['aside']['not_an_image']} x not_an_image" in run.stderr
+    assert "training loss" in run.stderr
+
+
+def test_an_evaluation_names_what_it_could_not_read(place, tmp_path):
+    shutil.copytree(place / "phantom", tmp_path / "phantom")
+    tested = json.loads((place / "evaluation" / "predictions.jsonl").read_text().splitlines()[0])["study_id"]
+    for image in (tmp_path / "phantom").glob("0*/image.dcm"):
+        if pydicom.dcmread(image, stop_before_pixels=True).StudyInstanceUID == tested:
+            image.write_bytes(image.read_bytes()[:900])
+    words = ("--run", place / "run", "--data", f"phantom:{tmp_path / 'phantom'}", "--out", tmp_path / "evaluation")
+    said = medmm("evaluate", *words, "tracking.enabled=false", code=10, cwd=tmp_path)
+    kept = [json.loads(line) for line in (tmp_path / "evaluation" / "quarantine.jsonl").read_text().splitlines()]
+    assert [line["study_id"] for line in kept] == [tested]
+    assert "set aside: 1 images" in said.stdout
+    assert stat.S_IMODE((tmp_path / "evaluation" / "quarantine.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("data.columns.image=file",), "no training study has a report; got 6 training studies, 6 with images, 0 with"),
+        (("data.columns.image=none", "data.columns.report=text"), "got 6 x report_without_image"),
+    ],
+)
+def test_what_the_data_lack_is_named(place, tmp_path, words, said):
+    shutil.copy(next((place / "phantom").glob("0*/image.dcm")), tmp_path / "i.dcm")
+    rows = "".join(f"i.dcm,,Findings: Clear.,{number}\n" for number in range(6))
+    (tmp_path / "t.csv").write_text("file,none,text,n\n" + rows)
+    words = ("--data", "table:t.csv", "--out", "run", "data.splits.val=0", "data.splits.test=0", *SMALL, *words)
+    assert said in medmm("finetune", *words, code=2, cwd=tmp_path).stderr

@@ -129,3 +129,15 @@ def test_other_writers_words_for_a_full_disk(tmp_path):
             raise error
     with pytest.raises(RuntimeError, match="other"), atomic.full_disk_named(tmp_path / "x"):
         raise RuntimeError("other")
+
+
+def test_a_full_disk_is_named_by_whoever_knows_how_much_the_whole_needs(tmp_path):
+    with pytest.raises(ResourceError, match=r"part: .*expected 5 bytes"), atomic.full_disk_named(tmp_path / "whole"):
+        with atomic.full_disk_named(tmp_path / "part", 5):
+            raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(ResourceError, match=r"whole: .*expected 1,234 bytes"):
+        with atomic.full_disk_named(tmp_path / "whole", 1234), atomic.full_disk_named(tmp_path / "part", 5):
+            raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(ResourceError, match=r"bytes free; expected more than that\. .*--resume --out DIR"):
+        with atomic.full_disk_named(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, "full")

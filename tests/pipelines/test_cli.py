@@ -1,6 +1,7 @@
 """The command line as scripts see it: exit codes, streams, what is imported."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -54,6 +55,12 @@ def test_both_doors_print_the_same_config():
     assert "steps: 3" in one.stdout
 
 
+def test_the_config_as_one_json_object():
+    run = medmm("finetune", "--print-config", "--json", "train.steps=3")
+    printed = json.loads(run.stdout)
+    assert (run.returncode, printed["train"]["steps"], printed["task"]) == (0, 3, "report_gen")
+
+
 def test_misspelt_stage_and_key_name_the_nearest():
     stage = medmm("finetun")
     assert (stage.returncode, "Did you mean 'finetune'?" in stage.stderr) == (ExitCode.USAGE, True)
@@ -74,6 +81,11 @@ def test_stage_names_and_summaries_agree():
         (StudyError(Reason.REPORT_EMPTY, "no text"), ExitCode.USAGE, "no text"),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "--resume"),
         (MemoryError(), ExitCode.RESOURCE, "out of memory"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), ExitCode.RESOURCE, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), ExitCode.RESOURCE, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory"), ExitCode.RESOURCE, "out of memory"),
+        (OSError(12, "Cannot allocate memory"), ExitCode.RESOURCE, "out of memory"),
+        (RuntimeError("shapes differ"), ExitCode.BUG, "a bug"),
         (OSError(28, "No space left on device"), ExitCode.RESOURCE, "disk is full"),
     ],
 )
@@ -101,6 +113,45 @@ def test_json_leaves_standard_output_to_one_object():
     assert json.loads(run.stdout) == {"a": 1}
     assert run.stderr == "words\n"
     assert run.exit_code == ExitCode.QUARANTINED
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "note: it is late\n"), (("--quiet",), "")])
+def test_what_the_package_warns_of_is_one_line(words, said):
+    def body(call):
+        """Warn."""
+        logging.getLogger("medmm.tracking").warning("it is %s", "late")
+
+    run = _run(body, *words)
+    assert (run.stdout, run.stderr) == (said, "")
+    assert logging.getLogger("medmm").handlers == []
+
+
+EVALUATION = {"card": {"data_as_trained": True, "data_hash": "a" * 64}, "test": {"bleu4": 0.5}}
+
+
+def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from medmm.config.load import load
+    from medmm.config.schema import Config
+    from medmm.pipelines import _data, evaluate
+
+    monkeypatch.setattr("medmm.training.records.read_config", lambda run: Config())
+    monkeypatch.setattr(_data, "manifest_of_run", lambda *given: None)
+    result = SimpleNamespace(
+        metrics=EVALUATION, warnings=[], summary_table=lambda: ("figures", ["metric", "model"], [["bleu4", "0.500"]])
+    )
+    monkeypatch.setattr("medmm.scoring.evaluation.evaluate", lambda *given, **named: result)
+    monkeypatch.setattr("medmm.pipelines._cli.load", lambda *given, **named: load(None, None, given[2]))
+    import typer
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(evaluate.command)
+    run = CliRunner().invoke(app, ["--run", str(tmp_path), f"tracking.uri=file://{tmp_path}/old"])
+    assert run.exit_code == ExitCode.DONE
+    lines = run.stdout.splitlines()
+    assert any("0.500" in line for line in lines)
+    assert lines[-1].startswith("note: MLflow does not have these figures. tracking.uri: the tracking store cannot be")
 
 
 def test_quiet_says_nothing():

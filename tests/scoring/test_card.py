@@ -31,6 +31,7 @@ def test_a_sound_evaluation_gives_no_warning():
         ({"split_as_trained": False}, GOOD, {}, "may have been trained on"),
         ({"split_as_trained": False, "data_as_trained": False}, GOOD, {}, "no patient is in both"),
         ({"split": "all"}, GOOD, {}, "holds studies that the model was trained on"),
+        ({"split": "val"}, GOOD, {}, "chose the weights and the thresholds"),
         ({}, GOOD, {"swapped": 0.66}, "with another study's images"),
         ({}, GOOD, {"nearest": 0.7}, "no better than that of the nearest training image's report (0.700)"),
         ({}, GOOD, {"frequent": 0.71}, "no better than that of the most frequent training report (0.710)"),

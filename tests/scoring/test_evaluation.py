@@ -143,6 +143,7 @@ def test_files_hold_what_was_found(tmp_path, studies, grey_model):
         "metrics.json",
         "metrics.md",
         "predictions.jsonl",
+        "quarantine.jsonl",
     ]
 
 

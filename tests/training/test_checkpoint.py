@@ -1,11 +1,12 @@
 """Resumable state: whole or not there, of this run or refused."""
 
+import json
 import os
 
 import pytest
 import torch
 
-from medmm.errors import CheckpointError
+from medmm.errors import CheckpointError, ResourceError
 from medmm.training import checkpoint
 from medmm.training.checkpoint import Standing, load_state, save_state
 
@@ -74,3 +75,45 @@ def test_a_pickle_among_the_state_is_refused(tmp_path):
     torch.save({"a": torch.zeros(3)}, state / "model.safetensors")
     with pytest.raises(CheckpointError, match="pickle"):
         load_state(tmp_path, "mark")
+
+
+def break_record(state, **changes):
+    record = json.loads((state / "state.json").read_text()) | changes
+    (state / "state.json").write_text(json.dumps({key: value for key, value in record.items() if value != "gone"}))
+
+
+BREAKS = {
+    "a list": lambda state: (state / "state.json").write_text("[]"),
+    "an unknown key": lambda state: break_record(state, surplus=1),
+    "a missing key": lambda state: break_record(state, step="gone"),
+    "a word for a number": lambda state: break_record(state, step="four"),
+    "a number for files": lambda state: break_record(state, files=3),
+    "tensors cut off": lambda state: os.truncate(state / "model.safetensors", 40),
+    "tensors gone": lambda state: (state / "model.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", BREAKS)
+def test_a_broken_state_is_refused_and_the_older_one_beside_it_named(kind, tmp_path):
+    save_state(tmp_path, Standing(2), TENSORS, "mark", 2)
+    BREAKS[kind](save_state(tmp_path, Standing(4), TENSORS, "mark", 2))
+    with pytest.raises(CheckpointError, match=r"state-4.*write 'state-2' into the file 'last'") as refused:
+        load_state(tmp_path, "mark")
+    assert refused.value.exit_code == 4
+    (tmp_path / "last").write_text("state-2\n")
+    assert load_state(tmp_path, "mark")[0].step == 2
+
+
+def test_a_broken_state_without_an_older_one(tmp_path):
+    BREAKS["a list"](save_state(tmp_path, Standing(4), TENSORS, "mark", 2))
+    with pytest.raises(CheckpointError, match="Remove the file 'last'"):
+        load_state(tmp_path, "mark")
+
+
+def test_a_full_disk_is_said_with_the_bytes_that_the_tensors_need(tmp_path, monkeypatch):
+    def full(path, tensors):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
+    with pytest.raises(ResourceError, match=r"state-4: the disk is full; got [\d,]+ bytes free; expected 16 bytes"):
+        save_state(tmp_path, Standing(4), TENSORS, "mark", 2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from medmm.errors import ImageError, Reason, UsageError
+from medmm.errors import CheckpointError, ImageError, Reason, UsageError
 from medmm.training import records
 from medmm.training.loaded import load
 from medmm.training.run import finetune
@@ -169,7 +169,22 @@ def test_sampling_repeats(run, paths):
     model = load(run, "cpu")
     first = model.predict(paths[0])
     torch.manual_seed(123)
+    before = torch.random.get_rng_state()
     assert model.predict(paths[0]) == first
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_sampled_draft_depends_on_its_study_alone(run, paths):
+    edit(run, "generate", strategy="sample", temperature=3.0, top_p=1.0)
+    model = load(run, "cpu")
+    images = np.stack([model.prepare(path) for path in paths[:3]])
+    mask = np.ones((3, 1), bool)
+    together = [one.report for one in model.predict_batch(images, mask, ["a", "b", "c"])]
+    turned = [one.report for one in model.predict_batch(images[::-1].copy(), mask, ["c", "b", "a"])]
+    alone = [model.predict_batch(images[k : k + 1], mask[:1], [name])[0].report for k, name in enumerate("abc")]
+    assert together == turned[::-1] == alone
+    other = [one.report for one in model.predict_batch(images[[0, 0, 0]], mask, ["a", "b", "c"])]
+    assert len(set(other)) == 3
 
 
 def test_provenance_leads_to_the_files(trained, model, manifest, paths):
@@ -201,10 +216,7 @@ def test_it_is_in_evaluation_mode_with_the_weights_of_the_file(trained, model):
         np.testing.assert_array_equal(own[name].numpy(), values)
 
 
-def test_it_loads_from_what_travels_alone(run, model, paths):
+def test_a_run_without_its_record_is_refused(run):
     (run / "run.json").unlink()
-    again = load(str(run), "cpu")
-    found, wanted = again.predict(paths[0]), model.predict(paths[0])
-    assert (found.report, found.findings) == (wanted.report, wanted.findings)
-    assert again.provenance["config_sha256"] == model.provenance["config_sha256"]
-    assert again.provenance["data_hash"] is None
+    with pytest.raises(CheckpointError, match="record is missing"):
+        load(str(run), "cpu")

@@ -1,5 +1,7 @@
 """The loop: batches, stopping, refusing what is no number, and going on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -186,3 +188,25 @@ def test_a_step_draws_the_same_whenever_it_is_done():
         drawn.append(float(torch.rand(1)))
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) == 4
+
+
+def test_a_first_validation_that_is_no_number_is_not_the_best(tmp_path):
+    loop = make(tmp_path, Toy())
+    losses = iter([float("nan"), 0.4, 0.9])
+    loop.evaluate = lambda: {"loss": next(losses)}
+    standing = loop.run()
+    assert (standing.best_loss, standing.best_step) == (0.4, 8)
+
+
+def test_the_first_process_judges_for_all(tmp_path, monkeypatch):
+    loop = make(tmp_path, Toy())
+    loop.evaluate = lambda: pytest.fail("not by its own statistics")
+    loop.accelerator = SimpleNamespace(is_main_process=False, num_processes=2)
+
+    def broadcast(said):
+        said[0] = {"loss": 0.25}
+
+    monkeypatch.setattr("accelerate.utils.broadcast_object_list", broadcast)
+    loop._evaluated = lambda: loop.model
+    loop._validate(4)
+    assert (loop.standing.best_loss, loop.standing.best_step) == (0.25, 4)

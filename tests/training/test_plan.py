@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -229,3 +230,21 @@ def test_parameters_are_those_of_the_model_that_is_built():
     own = sum(weight.numel() for weight in task.model.parameters()) / 1e6
     unlearned = (chosen.model.decoder.vocabulary - task.tokenizer.size) * chosen.model.decoder.width / 1e6
     assert plan(chosen, 1000, LAPTOP).parameters_m == pytest.approx(own + unlearned, rel=0.1)
+
+
+def test_too_little_memory_is_said():
+    def lines(memory_gb):
+        return plan(config(batch_size=512), 10_000, Machine(4, True, "cpu", memory_gb)).lines()
+
+    needed = plan(config(batch_size=512), 10_000, LAPTOP).memory_gb
+    assert lines(0.5)[2] == (
+        f"plan: needs about {needed:.1f} GB, this machine has 0.5 GB; lower train.batch_size or preprocess.size"
+    )
+    assert len(lines(needed + 1)) == 2
+
+
+def test_the_number_of_processes_shapes_a_run_and_the_device_does_not():
+    one, two = (plan(config(steps=3), 100, Machine(4, True, "cpu", 8.0, processes=number)) for number in (1, 2))
+    assert (one.processes, two.processes) == (1, 2)
+    assert one.shaping() != two.shaping()
+    assert replace(one, device="cuda:1", machine_gb=80.0).shaping() == one.shaping()

@@ -11,7 +11,8 @@ from medmm.training.records import claim, read_config
 
 @pytest.fixture
 def run(tmp_path):
-    words = ["data.reader=table", "data.path=/wards/doe.csv", "data.where.name=DOE", "data.splits.seed=4", "seed=9"]
+    words = ["data.reader=table", "data.path=/wards/doe.csv", "data.where.name=DOE", "data.splits.seed=4", "seed=9",
+             "tracking.uri=postgresql://me:hunter2@host/db", "model.decoder.source=/home/doe/tiny-gpt"]  # fmt: skip
     claim(tmp_path / "run", load(None, None, words), resume=False)
     for name in ("model/model.safetensors", "data/manifest.parquet", "cache/images.npy", "state-3/model.safetensors"):
         (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
@@ -26,6 +27,8 @@ def test_only_weights_config_and_record_travel(run):
         assert names == ["config.yaml", "model/model.safetensors", "run.json"]
         text = (folder / "config.yaml").read_text()
         assert "doe" not in text.lower()
+        assert "hunter2" not in text
         config = read_config(folder)
+    assert (config.tracking.uri, config.model.decoder.source) == (None, "tiny-gpt")
     assert (config.seed, config.data.splits.seed, config.data.reader) == (9, 4, "phantom")
     assert not folder.exists()

@@ -11,12 +11,14 @@ def test_a_claimed_run_reads_back_and_is_not_claimed_twice(tmp_path):
     config = load(None, None, ["train.lr=2e-4"])
     claim(tmp_path / "run", config, resume=False)
     assert read_config(tmp_path / "run") == config
+    (tmp_path / "run" / "run.json").write_text("{}")
     with pytest.raises(UsageError, match="not empty.*--resume"):
         claim(tmp_path / "run", config, resume=False)
 
 
 def test_resume_names_every_setting_that_differs_but_no_path(tmp_path):
     claim(tmp_path, load(None, None, ["data.image_root=/wards/doe"]), resume=False)
+    (tmp_path / "run.json").write_text("{}")
     claim(
         tmp_path, load(None, None, ["data.image_root=/wards/doe", "device=cpu", "generate.strategy=beam"]), resume=True
     )
@@ -27,6 +29,25 @@ def test_resume_names_every_setting_that_differs_but_no_path(tmp_path):
     assert "preprocess.size 64, was 128" in str(caught.value)
     assert "data.image_root differs" in str(caught.value)
     assert "wards" not in str(caught.value)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_never_began_gives_its_folder_back(tmp_path, resume):
+    claim(tmp_path, load(None, None, ["data.columns.image=fil"]), resume=False)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.parquet").write_text("of the first attempt")
+    right = load(None, None, ["data.columns.image=file"])
+    claim(tmp_path, right, resume=resume)
+    assert read_config(tmp_path) == right
+    assert not (tmp_path / "data").exists()
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        claim(tmp_path, load(None), resume=False)
+    assert (tmp_path / "data" / "mine.txt").read_text() == "mine"
 
 
 def test_resume_where_nothing_was_begun_starts_afresh(tmp_path):
@@ -50,3 +71,24 @@ def test_the_tracking_id_is_none_until_there_is_one(tmp_path):
     assert tracked_as(tmp_path) == "abc"
     (tmp_path / "run.json").write_text('{"mlflow_run_id": null}')
     assert tracked_as(tmp_path) is None
+
+
+def test_a_project_that_looks_like_a_run_keeps_its_data(tmp_path):
+    claim(tmp_path, load(None), resume=False)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "scan.dcm").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        claim(tmp_path, load(None), resume=False)
+    (tmp_path / "data" / "scan.dcm").rename(tmp_path / "data" / "manifest.parquet")
+    (tmp_path / "config.yaml").write_text("mine: 1\n")
+    with pytest.raises(UsageError, match="not empty"):
+        claim(tmp_path, load(None), resume=False)
+    assert (tmp_path / "data" / "manifest.parquet").read_text() == "mine"
+
+
+def test_settings_that_are_free_to_change_are_taken_over(tmp_path):
+    claim(tmp_path, load(None, None, ["device=cpu"]), resume=False)
+    (tmp_path / "run.json").write_text("{}")
+    changed = load(None, None, ["device=auto", "generate.max_tokens=9"])
+    claim(tmp_path, changed, resume=True)
+    assert read_config(tmp_path) == changed

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from medmm.errors import CheckpointError
 from medmm.models.weights import file_sha256
+from medmm.tracking import NoTracker
 from medmm.training import records
-from medmm.training.run import finetune
+from medmm.training.run import finetune, plan_for
 
 PROGRAM = """
 import os, signal, sys
@@ -65,3 +67,28 @@ def test_resuming_a_finished_run_changes_nothing(whole, manifest, small):
     again = finetune(small, manifest, out, resume=True)
     assert file_sha256(out / "model" / "model.safetensors") == before
     assert (again.steps, again.best_loss) == (result.steps, result.best_loss)
+
+
+class Tracked(NoTracker):
+    run_id = "abc"
+
+    def __init__(self):
+        self.params = []
+
+    def log_params(self, params):
+        self.params.append(params["plan"]["steps"])
+
+
+def test_settings_are_tracked_once_and_a_changed_device_is_taken(manifest, small, tmp_path, monkeypatch):
+    records.claim(tmp_path, small, resume=False)
+    tracker = Tracked()
+    finetune(small, manifest, tmp_path, tracker=tracker)
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["plan"]["device"] = "cuda:7"
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    finetune(small.model_copy(update={"device": "cpu"}), manifest, tmp_path, resume=True, tracker=tracker)
+    assert tracker.params == [14]
+    assert json.loads((tmp_path / "run.json").read_text())["plan"]["device"] == "cpu"
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(CheckpointError, match="another number of processes; got 3; expected 1"):
+        plan_for(small, manifest, tmp_path, resume=True)

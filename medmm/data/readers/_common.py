@@ -50,14 +50,20 @@ def patient_key(patient_id: str, *, public: bool = False) -> str:
     return hmac.digest(secret, patient_id.strip().encode(), hashlib.sha256)[:_KEY_BYTES].hex()
 
 
-def lone_patient_key(study_id: str, *, public: bool = False) -> str:
+class LoneKey(str):
+    """Key of a patient who is not known, so that studies without one can be counted; as text, a key like any other."""
+
+    __slots__ = ()
+
+
+def lone_patient_key(study_id: str, *, public: bool = False) -> LoneKey:
     """Key of a study whose patient is not known: it counts as a patient of its own.
 
     Args:
         study_id: The study's id.
         public: As in :func:`patient_key`.
     """
-    return patient_key(f"\0study\0{study_id}", public=public)
+    return LoneKey(patient_key(f"\0study\0{study_id}", public=public))
 
 
 def age_band(age: float | str | None) -> str | None:

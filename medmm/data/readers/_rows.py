@@ -24,6 +24,9 @@ _DELIMITERS = ",;\t|"
 _BATCH_ROWS = 2048
 _BLOCK_BYTES = 1 << 20
 _LONGEST_NAME = 40  # characters of a column's name
+_IN_A_CELL = re.compile(  # a DICOM name, a long number (a year behind _ is none), a sentence's end, a file
+    r"\^|(?<!_)\d{4}|_(?!19|20)\d{4}|\d{5}|[.:;] |\.$|\.(png|jpe?g|dcm|dicom|nii|gz|tiff?|bmp|txt|xml)$", re.IGNORECASE
+)
 _LONGEST_FIELD = 8 << 20  # characters; a longer one is a quote that never closes
 
 
@@ -51,17 +54,30 @@ class Table:
         if not missing:
             return
         asked = ", ".join(f"{key}={name}" for key, name in missing.items())
-        if not all(map(_names_a_column, self.columns)):  # then these are cells, which nobody may be shown
-            what, expected = "the table's first line does not look like columns' names", "a header line"
-            raise DataError(what, where=self.key, got=f"{len(self.columns)} fields", expected=expected)
+        if any(name in self.columns for name in missing.values()):
+            what = "a column's name occurs more than once"
+            raise DataError(what, where=self.key, got=asked, fix="Give the columns names of their own.")
+        expected = self.listed(f", none of them {asked}")
         near = [difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5) for name in missing.values()]
         hints = [f"{key}={found[0]}" for key, found in zip(missing, near, strict=True) if found]
         what = "the table has no such column" if len(missing) == 1 else "the table has no such columns"
-        if any(name in self.columns for name in missing.values()):
-            what = "a column's name occurs more than once"
-        expected = "one of the columns " + ", ".join(self.columns)
         fix = f"Did you mean {', '.join(hints)}?" if hints else None
         raise DataError(what, where=self.key, got=asked, expected=expected, fix=fix)
+
+    def listed(self, lacking: str = "") -> str:
+        """The columns' names, for an error.
+
+        Args:
+            lacking: What the table lacks, to be said where the names cannot be.
+
+        Raises:
+            DataError: The first line looks like a row; its cells are not shown, as they may be a patient's.
+        """
+        names = [name for name in self.columns if name]
+        if not names or len(set(names)) < len(names) or not all(map(_names_a_column, names)):
+            what, expected = "the table's first line does not look like columns' names", "a header line"
+            raise DataError(what, where=self.key, got=f"{len(self.columns)} fields{lacking}", expected=expected)
+        return "one of the columns " + ", ".join(names)
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row | None]]:
         """Yield each row's number, from 1, and its cells: column to text as :func:`_common.cell` gives it.
@@ -108,9 +124,9 @@ def open_table(path: Path, key: str) -> Table:
 def _names_a_column(text: str) -> bool:
     """Whether a field of the first line can be a column's name, and not a file, a number, a date or a report."""
     letters = sum(character.isalpha() or character == "_" for character in text)
-    is_file = re.search(r"\.(png|jpe?g|dcm|nii|gz|tiff?|txt|xml)$", text, re.IGNORECASE) is not None
-    short = len(text) <= _LONGEST_NAME and text.isprintable()
-    return not text or (short and not is_file and letters >= len(text) / 2)
+    is_cell = _IN_A_CELL.search(text) is not None
+    is_short = len(text) <= _LONGEST_NAME and text.isprintable()
+    return is_short and not is_cell and letters >= len(text) / 2
 
 
 def _kind(path: Path) -> str:

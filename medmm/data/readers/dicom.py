@@ -3,8 +3,7 @@
 Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
 taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection. A
 report is a ``.txt`` or ``.xml`` file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``,
-joined by accession number. The table is the more explicit of the two and wins: a file beside is then one report too
-many.
+joined by accession number. The table is the more explicit of the two and wins: a file beside is then passed over.
 """
 
 from __future__ import annotations
@@ -253,8 +252,10 @@ def _reports(
     paths.sort(key=lambda path: path.with_suffix(""))
     files = [list(own) for _, own in itertools.groupby(paths, key=lambda path: path.with_suffix(""))]
     for sources in [*([text] for text in texts), *files]:
+        path = sources[0] if isinstance(sources[0], Path) else None
+        if reports and texts and path is not None:
+            break  # the table wins: what lies beside is not used, which is no fault
         if reports:
-            path = sources[0] if isinstance(sources[0], Path) else None
             detail = "the study has a report already; this one is not used"
             yield Rejection(study_id, Reason.REPORT_SURPLUS, detail, path)
             continue

@@ -1,7 +1,7 @@
 """Open-i's Indiana University chest X-rays: an XML file a report, in a folder or in ``NLMCXR_reports.tgz``.
 
-Images are looked for in ``data.image_root`` as ``<parentImage id>.png`` (the name in ``NLMCXR_png.tgz``), ``.jpg`` or
-``.dcm``; without it the reports are read alone. The collection names no patients: every study is one of its own, under
+Images are looked for in ``data.image_root``, else beside the reports, as ``<parentImage id>.png`` (the name in
+``NLMCXR_png.tgz``), ``.jpg`` or ``.dcm``. The collection names no patients: every study is one of its own, under
 a key that is the same everywhere, because its ids are public.
 """
 
@@ -28,8 +28,7 @@ _ID = re.compile(r"[\w.\-]+")  # an image id that cannot lead out of its folder
 def read(config: DataConfig) -> Iterator[Study | Rejection]:
     """Read studies from a folder of XML reports or from the published archive, without unpacking it.
 
-    With ``data.image_root``, a report none of whose images is there is set aside, and so is an image that no report
-    names.
+    A report none of whose images is there is set aside, and so is an image in ``data.image_root`` that no report names.
 
     Raises:
         DataError: There is no such source, it holds no XML, or none of the images is there.
@@ -39,11 +38,11 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
         expected = "a folder of .xml reports or " + ", ".join(_ARCHIVES)
         raise DataError("not an Open-i source", where="data.path", got=f"'{path.suffix}'", expected=expected)
     beside = path if path.is_dir() else path.parent
-    root = root_folder(config.image_root, beside, "data.image_root") if config.image_root else None
-    return _items(path, root)
+    root = root_folder(config.image_root, beside, "data.image_root")
+    return _items(path, root, config.image_root is not None)
 
 
-def _items(path: Path, root: Path | None) -> Iterator[Study | Rejection]:
+def _items(path: Path, root: Path, only_images: bool) -> Iterator[Study | Rejection]:
     presence = Presence("data.image_root")
     named: set[str] = set()
     for name, data in _reports(path):
@@ -54,20 +53,20 @@ def _items(path: Path, root: Path | None) -> Iterator[Study | Rejection]:
         else:
             named.update(report.image_ids)
             yield from _study(report, root, presence)
-    if root is not None:
-        presence.finish()
+    presence.finish()
+    if only_images:
         yield from _unnamed(root, named)
 
 
-def _study(report: OpeniReport, root: Path | None, presence: Presence) -> Iterator[Study | Rejection]:
+def _study(report: OpeniReport, root: Path, presence: Presence) -> Iterator[Study | Rejection]:
     images: list[ImageRef] = []
-    for image_id in report.image_ids if root is not None else ():
-        path = _image_path(Path(root or ""), image_id)
+    for image_id in report.image_ids:
+        path = _image_path(root, image_id)
         if fault := presence.check(path):
             yield Rejection(report.uid, fault[0], f"image: {fault[1]}", path)
         else:
             images.append(ImageRef(path=path, sop_uid=image_id))
-    if root is not None and not images:
+    if not images:
         yield Rejection(report.uid, Reason.REPORT_WITHOUT_IMAGE, "a report, but none of the study's images")
         return
     key = lone_patient_key(report.uid, public=True)

@@ -76,6 +76,8 @@ def _study(
     if not found:
         yield _imageless(study_id, report)
         return
+    if not text:
+        yield Rejection(study_id, Reason.REPORT_EMPTY, "the item's report holds no text")
     patient = cell(item.get("subject_id"))
     key = patient_key(patient) if patient else lone_patient_key(study_id)
     yield Study(study_id=study_id, patient_key=key, images=tuple(found), report=report, split=part)

@@ -27,7 +27,7 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     """Read studies from a table.
 
     A row whose image is missing, a report file that cannot be read or a split of another name is set aside; a study
-    without report is yielded without one.
+    without report is yielded without one, and an empty cell set aside as a report without text.
 
     Raises:
         DataError: There is no such table or root, a column does not exist, no row matches ``data.where``, or none of
@@ -37,7 +37,7 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     table = open_table(path, "data.path")
     table.require(_wanted(config))
     if config.columns.image is None:
-        expected, fix = "one of the columns " + ", ".join(table.columns), "Say which column holds the image files."
+        expected, fix = table.listed(), "Say which column holds the image files."
         raise DataError("is not set", where="data.columns.image", expected=expected, fix=fix)
     images = root_folder(config.image_root, path.parent, "data.image_root")
     masks = images if config.mask_root is None else root_folder(config.mask_root, path.parent, "data.mask_root")
@@ -132,6 +132,8 @@ class _Reading:
             if reports:
                 yield Rejection(study_id, Reason.REPORT_WITHOUT_IMAGE, "a report, but none of the study's images")
             return
+        if columns.report is not None and not _values(rows, columns.report):
+            yield Rejection(study_id, Reason.REPORT_EMPTY, "the study's rows hold no report")
         masks: dict[str, Path] = {}
         yield from self._masks(study_id, rows, masks)
         yield Study(

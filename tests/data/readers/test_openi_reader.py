@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
@@ -31,11 +32,21 @@ def test_archive_says_the_same_as_the_folder(layouts, tmp_path):
     assert split(layouts.openi_archive(tmp_path)) == split(layouts.openi(tmp_path))
 
 
-def test_reports_alone(layouts, tmp_path):
+def test_images_are_looked_for_beside_the_reports(layouts, tmp_path):
     config = layouts.openi(tmp_path).model_copy(update={"image_root": None})
+    with pytest.raises(DataError) as caught:
+        split(config)
+    assert str(caught.value) == (
+        "data.image_root: no file is where the source says; got 6 named, none there. "
+        "Set data.image_root to their folder."
+    )
+    for file in ("CXR1_1_IM-0001-3001.png", "CXR4_1_IM-0004-3001.png"):
+        (tmp_path / "png" / file).rename(tmp_path / "xml" / file)
+    (tmp_path / "xml" / "drawing.png").write_bytes(b"other")
     studies, rejected = split(config)
-    assert [study.images for study in studies] == [()] * 5
-    assert rejected == []
+    assert [study.study_id for study in studies] == ["CXR1", "CXR4"]
+    assert [one.study_id for one in rejected if one.reason is Reason.REPORT_WITHOUT_IMAGE] == ["CXR2", "CXR3", "CXR5"]
+    assert {one.reason for one in rejected} == {Reason.REPORT_WITHOUT_IMAGE, Reason.FILE_MISSING}
 
 
 def test_keys_do_not_depend_on_the_site(layouts, tmp_path, monkeypatch):
@@ -88,17 +99,31 @@ def test_sources_that_are_none(layouts, tmp_path):
 
 
 @pytest.mark.shared
-def test_the_whole_collection(shared):
+def test_the_whole_collection(shared, tmp_path):
     path = shared / "openi" / "NLMCXR_reports.tgz"
-    studies, rejected = split(DataConfig(reader="openi", path=path))
-    assert len(studies) + len(rejected) == 3955
-    assert {one.reason for one in rejected} == {Reason.REPORT_EMPTY}
-    assert len(rejected) == 28
+    imageless = set()
+    with tarfile.open(path) as archive:
+        for member in [one for one in archive.getmembers() if one.isfile()]:
+            root = ElementTree.fromstring(archive.extractfile(member).read())
+            ids = [image.get("id") for image in root.iter("parentImage")]
+            for image_id in ids:
+                (tmp_path / f"{image_id}.png").write_bytes(b"stands for an image")
+            if not ids:
+                imageless.add(root.find("uId").get("id"))
+    studies, rejected = split(DataConfig(reader="openi", path=path, image_root=tmp_path))
+    reasons = Counter(one.reason for one in rejected)
+    assert reasons == {
+        Reason.REPORT_EMPTY: 28,
+        Reason.REPORT_WITHOUT_IMAGE: 3955 - 28 - len(studies),
+        Reason.IMAGE_WITHOUT_REPORT: len(list(tmp_path.iterdir())) - sum(len(study.images) for study in studies),
+    }
+    assert {one.study_id for one in rejected if one.reason is Reason.REPORT_WITHOUT_IMAGE} <= imageless
+    assert len(studies) == 3826
     by_id = {study.study_id: study.report for study in studies}
     with tarfile.open(path) as archive:
         for member in [one for one in archive.getmembers() if one.isfile()][::97]:
             root = ElementTree.fromstring(archive.extractfile(member).read())
             for part in root.iter("AbstractText"):
                 name, text = part.get("Label").lower(), (part.text or "").strip()
-                if text and name in ("findings", "impression"):
+                if text and name in ("findings", "impression") and root.find("uId").get("id") not in imageless:
                     assert by_id[root.find("uId").get("id")].sections[name].text == text

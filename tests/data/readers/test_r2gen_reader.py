@@ -61,7 +61,8 @@ def test_what_is_set_aside(layouts, tmp_path):
         "no report": (1, True),
     }
     assert [(one.study_id, one.reason) for one in rejected] == [
-        ("half", Reason.FILE_MISSING), ("no image", Reason.FILE_MISSING), ("no image", Reason.REPORT_WITHOUT_IMAGE),
+        ("half", Reason.FILE_MISSING), ("no report", Reason.REPORT_EMPTY),
+        ("no image", Reason.FILE_MISSING), ("no image", Reason.REPORT_WITHOUT_IMAGE),
         ("item 5", Reason.FILE_MISSING), ("where", Reason.SPLIT_UNKNOWN),
     ]  # fmt: skip
 

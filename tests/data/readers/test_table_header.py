@@ -21,6 +21,11 @@ def config(folder, content, **settings):
         "scan.DCM,x",
         "kolonne,\x07\x1b",
         "12345,file2",
+        "note,note",
+        "DOE^JANE,x",
+        "PATIENTID0000,x",
+        "MRN_1234,x",
+        "Clear lungs. Heart ok,x",
     ],
 )
 def test_cells_of_a_table_without_header_are_not_shown(tmp_path, line):
@@ -32,9 +37,28 @@ def test_cells_of_a_table_without_header_are_not_shown(tmp_path, line):
     assert not [cell for cell in line.split(",") if len(cell) > 1 and cell in said]
 
 
+def test_cells_are_not_shown_where_no_column_is_chosen(tmp_path):
+    (tmp_path / "t.csv").write_text("img_SMITH000.png,FINDINGS: Left effusion.,PATIENTID0000\n")
+    with pytest.raises(DataError) as caught:
+        table.read(DataConfig(reader="table", path=tmp_path / "t.csv"))
+    assert str(caught.value) == (
+        "data.path: the table's first line does not look like columns' names; got 3 fields; expected a header line"
+    )
+
+
+def test_bytes_that_are_no_table_are_not_shown(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"PK\x03\x04\x00SMITH\xff\xfe\x00\x01,Doe\x07,x\n\x00\n")
+    with pytest.raises(DataError, match="first line does not look like columns' names; got 3 fields") as caught:
+        table.read(DataConfig(reader="table", path=tmp_path / "t.csv", columns={"image": "file"}))
+    assert "SMITH" not in str(caught.value)
+    assert "Doe" not in str(caught.value)
+
+
 def test_columns_are_listed_with_the_nearest(tmp_path):
-    with pytest.raises(DataError, match=r"one of the columns files, Text 2, p_id\. Did you mean .*image=files"):
-        list(table.read(config(tmp_path, "files,Text 2,p_id\na.png,b,c\n")))
+    with pytest.raises(
+        DataError, match=r"one of the columns files, Text 2, p_id, label_2023\. Did you mean .*image=files"
+    ):
+        list(table.read(config(tmp_path, "files,Text 2,p_id,label_2023\na.png,b,c,1\n")))
 
 
 def test_rows_with_one_of_several_values(tmp_path, layouts):

@@ -118,10 +118,8 @@ def test_report_may_be_a_file(layouts, tmp_path, make):
     config = make(rows, {"report": "report"})
     found = studies(config)
     assert [study.report and study.report.source_format for study in found] == ["text", "openi_xml", None, None]
-    assert [(one.study_id, one.reason) for one in rejections(config)] == [
-        ("2.png", Reason.REPORT_EMPTY),
-        ("3.png", Reason.FILE_MISSING),
-    ]
+    rejected = [(one.study_id, one.reason) for one in rejections(config)]
+    assert rejected == [("2.png", Reason.REPORT_EMPTY), ("3.png", Reason.FILE_MISSING)]
 
 
 def test_study_without_report_is_kept(make):
@@ -130,7 +128,9 @@ def test_study_without_report_is_kept(make):
         {"report": "note"},
     )
     assert [study.report is None for study in studies(config)] == [True, True, False]
-    assert rejections(config) == []
+    empty = Reason.REPORT_EMPTY
+    assert [(one.study_id, one.reason) for one in rejections(config)] == [("a.png", empty), ("b.png", empty)]
+    assert rejections(make([{"file": "a.png"}], {})) == []
 
 
 def test_missing_images_are_set_aside_and_the_other_views_stay(make, tmp_path):
@@ -144,9 +144,8 @@ def test_missing_images_are_set_aside_and_the_other_views_stay(make, tmp_path):
     (tmp_path / "a1.png").unlink()
     (tmp_path / "b1.png").unlink()
     (tmp_path / "e.png").write_bytes(b"")
-    assert [(study.study_id, [image.sop_uid for image in study.images]) for study in studies(config)] == [
-        ("a", ["a2.png"])
-    ]
+    found = [(study.study_id, [image.sop_uid for image in study.images]) for study in studies(config)]
+    assert found == [("a", ["a2.png"])]
     assert [(one.study_id, one.reason) for one in rejections(config)] == [
         ("a", Reason.FILE_MISSING), ("b", Reason.FILE_MISSING), ("b", Reason.REPORT_WITHOUT_IMAGE),
         ("c", Reason.REPORT_WITHOUT_IMAGE), ("d", Reason.FILE_MISSING),
@@ -204,7 +203,8 @@ def test_a_row_with_too_many_fields_is_set_aside_and_a_short_one_is_not(make, tm
     config = make([{"file": "a.png", "note": "x"}, {"file": "b.png", "note": "y"}], {"report": "note"})
     (tmp_path / "t.csv").write_text("file,note\na.png,Clear,lungs\nb.png\n\na.png,Clear.,,\n")
     assert [study.study_id for study in studies(config)] == ["b.png", "a.png"]
-    assert [(one.study_id, one.reason) for one in rejections(config)] == [("row 1", Reason.ROW_INVALID)]
+    rejected = [(one.study_id, one.reason) for one in rejections(config)]
+    assert rejected == [("row 1", Reason.ROW_INVALID), ("b.png", Reason.REPORT_EMPTY)]
 
 
 def test_relative_image_root_starts_at_the_working_folder_then_at_the_table(layouts, tmp_path, monkeypatch):
@@ -289,7 +289,7 @@ def test_covid_cxr_as_it_is(shared):
     folder = shared / "covid_cxr"
     columns = {"image": "filename", "report": "clinical_notes", "patient": "patientid", "view": "view"}
     config = DataConfig(reader="table", path=folder / "metadata.csv", image_root=folder / "images", columns=columns)
-    items = list(table.read(config))
+    items = studies(config)
     frame = pd.read_csv(folder / "metadata.csv")
     again = frame["filename"].duplicated()  # some images stand in two rows
     expected = [f"{name}#{row + 1}" if again[row] else name for row, name in enumerate(frame["filename"])]
