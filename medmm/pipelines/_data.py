@@ -50,6 +50,19 @@ def dry_manifest(config: Config, console: Console) -> Iterator[tuple[manifests.M
         yield manifests.Manifest.open(result.manifest), dict(result.counts)
 
 
+@contextmanager
+def dry_manifest_of_run(
+    run: Path, trained: Config, config: Config, console: Console
+) -> Iterator[tuple[manifests.Manifest | None, dict[str, Any]]]:
+    """As :func:`manifest_of_run` chooses, but what has to be indexed for it is gone afterwards."""
+    own = _own_manifest(run, trained, config)
+    if own is None:
+        with dry_manifest(config, console) as found:
+            yield found
+    else:
+        yield own, own.counts()
+
+
 def _expected(config: Config) -> dict[str, Any]:
     """What phantom studies of this config will be: each has an image and a report; shares are of studies."""
     data = config.data
@@ -99,7 +112,10 @@ def manifest_of_run(run: Path, trained: Config, config: Config, out: Path, conso
 
     The run's own manifest holds the split as it was stored, so that no training patient is ever tested on.
     """
+    own = _own_manifest(run, trained, config)
+    return own or manifests.Manifest.open(index_into(config, out / "data", console).manifest)
+
+
+def _own_manifest(run: Path, trained: Config, config: Config) -> manifests.Manifest | None:
     own = run / "data" / "manifest.parquet"
-    if config.data == trained.data and own.is_file():
-        return manifests.Manifest.open(own)
-    return manifests.Manifest.open(index_into(config, out / "data", console).manifest)
+    return manifests.Manifest.open(own) if config.data == trained.data and own.is_file() else None

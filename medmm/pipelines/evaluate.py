@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from medmm.config.schema import Config
 from medmm.errors import ExitCode, MedmmError
 from medmm.pipelines import _cli
 from medmm.pipelines._console import Console
+
+if TYPE_CHECKING:
+    from medmm.data.manifest import Manifest
 
 
 class Split(StrEnum):
@@ -37,12 +40,11 @@ def command(
     config = call.load_config(None, base=trained.model_dump(mode="json"))
     from medmm.pipelines import _data
 
+    if call.dry_run:
+        with _data.dry_manifest_of_run(run, trained, config, call.console) as found:
+            return _would_do(call.console, run, str(split), *found)
     out = call.out or run / f"evaluation-{split}"
     manifest = _data.manifest_of_run(run, trained, config, out, call.console)
-    if call.dry_run:
-        number = manifest.counts()[str(split)]
-        call.console.line(f"would draft and score {number} studies of split '{split}'")
-        return {"dry_run": True, "studies": number}
     from medmm.scoring.evaluation import evaluate
 
     with call.console.progress("evaluating") as progress:
@@ -58,6 +60,19 @@ def command(
         )
     code = ExitCode.QUARANTINED if evaluation.broken else ExitCode.DONE
     return {"out": out, **evaluation.metrics, "exit_code": code}
+
+
+def _would_do(
+    console: Console, run: Path, split: str, manifest: Manifest | None, counts: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Say how many studies have both image and report, and how much memory they need at most."""
+    from medmm.training.records import planned_memory_gb
+
+    number, memory = counts["studies" if split == "all" else split], planned_memory_gb(run)
+    if manifest is not None:
+        number = sum(bool(study.images) and study.report is not None for study in manifest.studies(split))
+    console.line(f"would draft and score {number} studies of split '{split}' in at most {memory:.1f} GB of memory")
+    return {"dry_run": True, "studies": number, "memory_gb": memory}
 
 
 def _track(console: Console, config: Config, run: Path, split: str, metrics: Mapping[str, Any]) -> None:

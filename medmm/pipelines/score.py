@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medmm.errors import UsageError
 from medmm.pipelines import _cli
 
 
@@ -18,15 +19,20 @@ def command(
     input: Annotated[Path, typer.Option("--input", metavar="DIR", help="Folder of studies; no reports needed.")],
 ) -> Mapping[str, Any]:
     """Draft reports for a folder of studies: writes predictions.jsonl, quarantine.jsonl and manifest.json."""
-    from medmm.training.records import read_config
+    from medmm.training.records import planned_memory_gb, read_config
 
+    if "data" in call.given:
+        raise UsageError("score reads a folder of studies", where="--data", fix="Name the folder with --input DIR.")
     config = call.load_config(None, base=read_config(run).model_dump(mode="json"))
     from medmm.scoring import engine
 
     if call.dry_run:
         counts = engine.survey(input)
-        call.console.line(f"would score {counts['studies']} studies with {counts['images']} images")
-        return {"dry_run": True, **counts}
+        memory = planned_memory_gb(run)
+        call.console.line(
+            f"would score {counts['studies']} studies with {counts['images']} images in at most {memory:.1f} GB"
+        )
+        return {"dry_run": True, **counts, "memory_gb": memory}
     out = call.folder("runs/score")
     with call.console.progress("scoring") as progress:
         summary = engine.score_folder(

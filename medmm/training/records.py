@@ -89,6 +89,18 @@ def tracked_as(run: Path) -> str | None:
         return None
 
 
+def planned_memory_gb(run: Path) -> float:
+    """Memory that training was planned to need; drafting needs less: no gradients, no optimizer.
+
+    Raises:
+        CheckpointError: The run does not say.
+    """
+    try:
+        return float(json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]["memory_gb"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("the run's record cannot be read", where="run.json") from error
+
+
 def _refuse_other(old: Config, new: Config) -> None:
     differing = list(_differences(old.model_dump(mode="json"), new.model_dump(mode="json")))
     if differing:

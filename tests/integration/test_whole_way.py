@@ -174,3 +174,19 @@ def test_what_the_data_lack_is_named(place, tmp_path, words, said):
     (tmp_path / "t.csv").write_text("file,none,text,n\n" + rows)
     words = ("--data", "table:t.csv", "--out", "run", "data.splits.val=0", "data.splits.test=0", *SMALL, *words)
     assert said in medmm("finetune", *words, code=2, cwd=tmp_path).stderr
+
+
+def test_dry_runs_say_studies_and_memory_and_write_nothing(place, tmp_path):
+    words = ("--run", place / "run", "--data", f"phantom:{place / 'phantom'}", "--split", "all", "--dry-run", "--json")
+    said = json.loads(medmm("evaluate", *words, "--out", tmp_path / "out", cwd=tmp_path).stdout)
+    planned = json.loads((place / "run" / "run.json").read_text())["plan"]["memory_gb"]
+    assert (said["studies"], said["memory_gb"]) == (60, planned)
+    words = ("--run", place / "run", "--input", place / "phantom", "--dry-run", "--json")
+    said = json.loads(medmm("score", *words, "--out", tmp_path / "out", cwd=tmp_path).stdout)
+    assert (said["studies"], said["memory_gb"]) == (60, planned)
+    assert not list(tmp_path.iterdir())
+
+
+def test_score_takes_no_data(place, tmp_path):
+    words = ("--run", place / "run", "--input", place / "phantom", "--data", "table:foo.csv")
+    assert "--input DIR" in medmm("score", *words, code=2, cwd=tmp_path).stderr

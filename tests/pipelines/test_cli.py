@@ -139,7 +139,10 @@ def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypat
     monkeypatch.setattr("medmm.training.records.read_config", lambda run: Config())
     monkeypatch.setattr(_data, "manifest_of_run", lambda *given: None)
     result = SimpleNamespace(
-        metrics=EVALUATION, warnings=[], summary_table=lambda: ("figures", ["metric", "model"], [["bleu4", "0.500"]])
+        metrics=EVALUATION,
+        warnings=[],
+        broken=0,
+        summary_table=lambda: ("figures", ["metric", "model"], [["bleu4", "0.500"]]),
     )
     monkeypatch.setattr("medmm.scoring.evaluation.evaluate", lambda *given, **named: result)
     monkeypatch.setattr("medmm.pipelines._cli.load", lambda *given, **named: load(None, None, given[2]))
