@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import Config
-from medmm.errors import CheckpointError, ResourceError
+from medmm.errors import CheckpointError, ResourceError, is_out_of_memory
 from medmm.types import Prediction
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def draft(model: DraftingModel, study_ids: Sequence[str], views: Sequence[Array]
         images, mask = stack(views)
         return list(model.predict_batch(images, mask, study_ids))
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(study_ids) == 1:
             raise ResourceError(
@@ -136,10 +136,3 @@ def draft_all(
         if progress is not None:
             progress(len(predictions), len(study_ids))
     return predictions
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch says so with a class of its own on a GPU and with a plain RuntimeError on a CPU."""
-    words = str(error).lower()
-    named = type(error).__name__ in {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
-    return named or "can't allocate memory" in words or "not enough memory" in words
