@@ -40,7 +40,13 @@ class Reason(StrEnum):
     DECODE_FAILED = "decode_failed"
     TOO_LARGE = "too_large"
     DIMENSIONS_MISMATCH = "dimensions_mismatch"
+    IMAGE_SURPLUS = "image_surplus"
     IMAGE_WITHOUT_REPORT = "image_without_report"
+    IMAGE_WITHOUT_MASK = "image_without_mask"
+    IMAGE_WITHOUT_QUESTION = "image_without_question"
+    QUESTION_WITHOUT_IMAGE = "question_without_image"
+    REFERENCE_WITHHELD = "reference_withheld"
+    PATH_OUTSIDE = "path_outside"
     REPORT_WITHOUT_IMAGE = "report_without_image"
     REPORT_EMPTY = "report_empty"
     REPORT_UNREADABLE = "report_unreadable"
@@ -77,13 +83,18 @@ class MedmmError(Exception):
         self.what, self.where, self.got, self.expected, self.fix = what, where, got, expected, fix
         super().__init__(self._message())
 
-    def _message(self) -> str:
-        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+    @property
+    def detail(self) -> str:
+        """What went wrong, what was got and what was expected; beside a file's name nothing more need be said."""
+        parts = [self.what]
         if self.got is not None:
             parts.append(f"got {self.got}")
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
-        message = "; ".join(parts)
+        return "; ".join(parts)
+
+    def _message(self) -> str:
+        message = f"{self.where}: {self.detail}" if self.where else self.detail
         return f"{message}. {self.fix}" if self.fix else message
 
 

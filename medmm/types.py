@@ -237,6 +237,7 @@ class Prediction:
         masks: Mask name to array on the source's grid.
         abstained: Whether the model declines to answer.
         provenance: Versions and hashes that lead back to the weights, config and preprocessing.
+        notes: What a reader should know of it, such as the images that the model did not see and why.
     """
 
     study_id: str
@@ -246,6 +247,30 @@ class Prediction:
     masks: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     abstained: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def left_out_notes(reasons: Mapping[int, Reason], images: int) -> tuple[str, ...]:
+    """Say which images of a study the model did not see: ``image 2 of 3 left out: decode_failed``.
+
+    Args:
+        reasons: Place of an image among the study's, counted from 0, to why it was left out.
+        images: Number of the study's images.
+
+    Returns:
+        One sentence an image; neighbours that were left out for the same reason share one.
+    """
+    runs: list[tuple[int, int]] = []
+    for place in sorted(reasons):
+        if runs and runs[-1][1] == place - 1 and reasons[runs[-1][0]] is reasons[place]:
+            runs[-1] = (runs[-1][0], place)
+        else:
+            runs.append((place, place))
+    return tuple(
+        (f"image {first + 1}" if first == last else f"images {first + 1} to {last + 1}")
+        + f" of {images} left out: {reasons[first]}"
+        for first, last in runs
+    )
 
 
 def study_tag(study_id: str) -> str:

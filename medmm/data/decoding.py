@@ -1,4 +1,4 @@
-"""Images read in processes of their own, straight into their rows of one file.
+"""Images read in processes of their own, straight into their rows of a file.
 
 The processes do not import the learning stack. They are started as programs, so that a script that trains needs no main
 guard, and a file that crashes a decoder ends one of them and costs one image.
@@ -12,8 +12,9 @@ import queue
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,23 +30,43 @@ LIMIT_S = 300.0
 """An image that takes longer to read is given up; the slowest real one takes a few seconds."""
 WHITE = 65535
 """The stored value of 1.0."""
+_PASSING = {Reason.FILE_MISSING, Reason.FILE_UNREADABLE}  # what is wrong with the place, not with the content
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image: the row that it fills and the file that it is read from."""
+    """One image.
 
-    row: int
+    Attributes:
+        path: What it is read from.
+        target: An existing file that its pixels are written to.
+        offset: Where in it they begin, in bytes.
+        key: What the one who asks knows it by.
+    """
+
     path: Path
+    target: Path
+    offset: int
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job; ``reason`` is None when the row is filled, ``detail`` holds no patient data."""
+    """What came of a job.
+
+    Attributes:
+        job: The job.
+        reason: None when the pixels are written.
+        detail: Why not, as a sentence without patient data.
+        checksum: CRC-32 of what was written.
+        lasting: Whether the file would give the same again; not so where a process died, perhaps for want of memory.
+    """
 
     job: Job
     reason: Reason | None = None
     detail: str = ""
+    checksum: int = 0
+    lasting: bool = True
 
 
 def shape_of(preprocess: PreprocessConfig) -> tuple[int, ...]:
@@ -67,9 +88,9 @@ def read_stored(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.uint
     if array.ndim == 4 and len(wanted) == 3 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != len(wanted):
-        kind = "a volume" if array.ndim == 4 else "a projection"
+        got = f"a volume of {array.shape[1]} slices" if array.ndim == 4 else "a projection"
         expected = "a projection" if len(wanted) == 3 else "a volume"
-        raise ImageError(Reason.DIMENSIONS_MISMATCH, "an image of the wrong kind", got=kind, expected=expected)
+        raise ImageError(Reason.DIMENSIONS_MISMATCH, "an image of the wrong kind", got=got, expected=expected)
     if array.ndim == 4:
         array = _with_depth(array, wanted[1])
     return np.rint(np.clip(array, 0, 1) * WHITE).astype(np.uint16)
@@ -87,76 +108,85 @@ def _with_depth(volume: npt.NDArray[np.float32], depth: int) -> npt.NDArray[np.f
     return np.concatenate(done, axis=1, dtype=np.float32).reshape(1, depth, rows, columns)
 
 
-def attempt(job: Job, file: int, offset: int, preprocess: PreprocessConfig) -> Outcome:
-    """Read one image and write it to its row.
-
-    Args:
-        job: The image.
-        file: Descriptor of the open file.
-        offset: Where its row 0 begins, in bytes.
-        preprocess: Size and window.
+def attempt(job: Job, preprocess: PreprocessConfig) -> Outcome:
+    """Read one image and write it to its place.
 
     Raises:
-        OSError: The row cannot be written.
+        OSError: It cannot be written.
     """
     try:
         array = read_stored(job.path, preprocess)
     except ImageError as error:
-        return Outcome(job, error.reason, error.what)
+        return Outcome(job, error.reason, error.detail, lasting=error.reason not in _PASSING)
     data = memoryview(array.tobytes())
-    place = offset + job.row * data.nbytes
-    while data:
-        written = os.pwrite(file, data, place)
-        data, place = data[written:], place + written
-    return Outcome(job)
+    checksum = zlib.crc32(data)
+    place = job.offset
+    with _opened(job.target) as file:
+        while data:
+            written = os.pwrite(file, data, place)
+            data, place = data[written:], place + written
+    return Outcome(job, checksum=checksum)
 
 
-def decode(
-    jobs: Iterable[Job], target: Path, offset: int, preprocess: PreprocessConfig, workers: int
-) -> Iterator[Outcome]:
-    """Read images into their rows, in any order.
+class Readers:
+    """Processes that read images; they start when they are first needed.
 
     Args:
-        jobs: The images.
-        target: An existing file.
-        offset: Where its row 0 begins, in bytes.
         preprocess: Size and window.
         workers: Processes; 0 reads in this one.
-
-    Raises:
-        OSError: A row cannot be written, for instance because the disk is full.
-        RuntimeError: A reading process met a bug, which is named.
     """
-    if workers == 0:
-        with _opened(target) as file:
-            for job in jobs:
-                yield attempt(job, file, offset, preprocess)
-        return
-    idle: queue.SimpleQueue[ReadingProcess] = queue.SimpleQueue()
-    processes = [ReadingProcess(target, offset, preprocess) for _ in range(workers)]
-    for process in processes:
-        idle.put(process)
 
-    def ask(job: Job) -> Outcome:
-        process = idle.get()
+    def __init__(self, preprocess: PreprocessConfig, workers: int) -> None:
+        self._preprocess = preprocess
+        self._processes = [ReadingProcess(preprocess) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[ReadingProcess] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+
+    def __enter__(self) -> Readers:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """End the processes, whatever they are doing."""
+        for process in self._processes:
+            process.end()
+
+    def read(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Read images, in any order; jobs are asked for as they can be begun.
+
+        Raises:
+            OSError: Pixels cannot be written, for instance because the disk is full.
+            RuntimeError: A reading process met a bug, which is named.
+        """
+        if not self._processes:
+            yield from (attempt(job, self._preprocess) for job in jobs)
+            return
+        with ThreadPoolExecutor(len(self._processes)) as threads:
+            running: set[Future[Outcome]] = set()
+            try:
+                for job in jobs:
+                    running.add(threads.submit(self._ask, job))
+                    if len(running) >= 2 * len(self._processes):
+                        done, running = wait(running, return_when=FIRST_COMPLETED)
+                        yield from (one.result() for one in done)
+                yield from (one.result() for one in as_completed(running))
+            finally:
+                for one in running:
+                    one.cancel()
+
+    def _ask(self, job: Job) -> Outcome:
+        process = self._idle.get()
         try:
             return process.ask(job)
         finally:
-            idle.put(process)
-
-    try:
-        with ThreadPoolExecutor(workers) as threads:
-            yield from threads.map(ask, jobs)
-    finally:
-        for process in processes:
-            process.end()
+            self._idle.put(process)
 
 
 class ReadingProcess:
     """A reading process, started anew after each crash."""
 
-    def __init__(self, target: Path, offset: int, preprocess: PreprocessConfig) -> None:
-        self._words = (str(target), str(offset), preprocess.model_dump_json())
+    def __init__(self, preprocess: PreprocessConfig) -> None:
+        self._words = (preprocess.model_dump_json(),)
         self._running: subprocess.Popen[str] | None = None
 
     def ask(self, job: Job) -> Outcome:
@@ -169,7 +199,7 @@ class ReadingProcess:
         patience = threading.Timer(LIMIT_S, running.kill)
         patience.start()
         try:
-            running.stdin.write(json.dumps([job.row, str(job.path)]) + "\n")
+            running.stdin.write(json.dumps([str(job.path), str(job.target), job.offset]) + "\n")
             running.stdin.flush()
             answer = running.stdout.readline()
         except BrokenPipeError:
@@ -178,13 +208,15 @@ class ReadingProcess:
             patience.cancel()
         if not answer:
             code = self.end()
-            return Outcome(job, Reason.DECODE_FAILED, f"the reading process ended with code {code} on this file")
+            detail = f"the reading process ended with code {code} on this file"
+            return Outcome(job, Reason.DECODE_FAILED, detail, lasting=False)
         said: dict[str, Any] = json.loads(answer)
         if "errno" in said:
             raise OSError(said["errno"], os.strerror(said["errno"]))
         if "bug" in said:
             raise RuntimeError(f"a reading process met a bug: {said['bug']}")
-        return Outcome(job, Reason(said["reason"]) if said["reason"] else None, said["detail"])
+        reason = Reason(said["reason"]) if said["reason"] else None
+        return Outcome(job, reason, said["detail"], said["checksum"], said["lasting"])
 
     def end(self) -> int | None:
         """End the process; its exit code, None if it has not run."""
@@ -225,11 +257,11 @@ def _opened(path: Path) -> Iterator[int]:
 def serve(requests: Iterable[str], answer: Callable[[str], None], work: Callable[[Job], Outcome]) -> None:
     """Answer one line of JSON with another until there are no more."""
     for line in requests:
-        row, path = json.loads(line)
+        path, target, offset = json.loads(line)
         said: dict[str, Any]
         try:
-            outcome = work(Job(row, Path(path)))
-            said = {"reason": outcome.reason, "detail": outcome.detail}
+            outcome = work(Job(Path(path), Path(target), offset))
+            said = {name: getattr(outcome, name) for name in ("reason", "detail", "checksum", "lasting")}
         except OSError as error:
             said = {"errno": error.errno or 5}
         except Exception as error:
@@ -244,14 +276,13 @@ def serve(requests: Iterable[str], answer: Callable[[str], None], work: Callable
 def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a decoder says must not get between the answers
-    target, offset, preprocess = Path(sys.argv[1]), int(sys.argv[2]), PreprocessConfig.model_validate_json(sys.argv[3])
+    preprocess = PreprocessConfig.model_validate_json(sys.argv[1])
 
     def say(line: str) -> None:
         answers.write(line + "\n")
         answers.flush()
 
-    with _opened(target) as file:
-        serve(sys.stdin, say, lambda job: attempt(job, file, offset, preprocess))
+    serve(sys.stdin, say, lambda job: attempt(job, preprocess))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.errors import CheckpointError
+from medmm.models.settings import forget_places
 
 _FEWEST_PATIENTS = 5
 _BEGIN, _END, _PAD = "<s>", "</s>", "<pad>"
@@ -50,8 +51,9 @@ class ReportTokenizer:
         return " ".join(self.inner.decode(kept, skip_special_tokens=True).split())
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` and its settings into ``folder``."""
+        """Write ``tokenizer.json`` and its settings into ``folder``, without the place that they came from."""
         self.inner.save_pretrained(str(folder))
+        forget_places(folder)
 
 
 def learn_tokenizer(texts: Sequence[str], size: int, patients: Sequence[str] | None = None) -> ReportTokenizer:

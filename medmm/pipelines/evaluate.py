@@ -50,8 +50,8 @@ def command(
     with call.console.progress("evaluating") as progress:
         evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress=progress)
     call.console.table(*evaluation.summary_table())
-    for warning in evaluation.warnings:
-        call.console.line(f"note: {warning}")
+    for sentence in (*evaluation.warnings, *evaluation.notes):
+        call.console.line(f"note: {sentence}")
     call.console.line(f"wrote {out / 'metrics.json'} and {out / 'metrics.md'}")
     _track(call.console, config, run, str(split), evaluation.metrics)
     if evaluation.broken:

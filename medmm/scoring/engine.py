@@ -155,16 +155,19 @@ def score_listing(
 
 
 def identity(model: DraftingModel, config: Config) -> dict[str, str]:
-    """What must be the same when a folder of scores is gone on with: weights, preprocessing and way of writing."""
+    """What must be the same when scores are gone on with: weights, preprocessing, way of writing, seed of draws."""
     weights = model.provenance.get("weights_sha256")
     if not weights:
         raise CheckpointError("the model does not say which weights it holds", expected="weights_sha256")
     generate = json.dumps(config.generate.model_dump(mode="json", exclude={"batch_size", "cache"}), sort_keys=True)
-    return {
+    found = {
         "weights": str(weights),
         "preprocess": model.preprocess_hash,
         "generate": hashlib.sha256(generate.encode()).hexdigest(),
     }
+    if config.generate.strategy == "sample":  # the only way of writing that draws
+        found["seed"] = str(config.seed)
+    return found
 
 
 def _header(model: DraftingModel, config: Config) -> dict[str, Any]:

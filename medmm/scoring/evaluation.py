@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.data.pairing import write_quarantine
-from medmm.errors import DataError
+from medmm.errors import DataError, MedmmError
 from medmm.io import atomic
 from medmm.metrics.clinical import MACRO
 from medmm.reports.findings import label_report
@@ -38,6 +39,7 @@ class Evaluation:
         warnings: Sentences that a reader of the numbers should know.
         out: Folder that holds the files.
         broken: Images of the split that could not be read; each has a line in ``quarantine.jsonl``.
+        notes: What could not be done besides, such as writing the figures into the run's model card.
     """
 
     metrics: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Evaluation:
     warnings: tuple[str, ...]
     out: Path
     broken: int = 0
+    notes: tuple[str, ...] = ()
 
     def summary_table(self) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         """Title, columns and rows of the main metrics beside intervals and baselines."""
@@ -80,7 +83,8 @@ def evaluate(  # noqa: PLR0917 - the order of the command line
     """Draft a report for every study of a split and hold the drafts against the references, beside baselines.
 
     Writes ``metrics.json``, ``metrics.md``, ``predictions.jsonl`` and ``quarantine.jsonl`` (mode 0600, they hold
-    references and paths) and, where findings are counted, ``findings.png``.
+    references and paths) and, where findings are counted, ``findings.png``. The figures also go into the run's model
+    card; where it cannot be written, ``notes`` of what is returned says so.
 
     Args:
         run: Run directory.
@@ -99,7 +103,19 @@ def evaluate(  # noqa: PLR0917 - the order of the command line
     from medmm.training import run as runs
 
     model = adopt(runs.load(run, device=device), config)
-    return evaluate_model(model, manifest, config, split, out, progress=progress)
+    return _entered(evaluate_model(model, manifest, config, split, out, progress=progress), run)
+
+
+def _entered(evaluation: Evaluation, run: Path) -> Evaluation:
+    """Put the figures into the run's model card; they are written already, so a read-only run is no failure."""
+    from medmm.training.card import NAME, insert_metrics
+
+    day = datetime.now(UTC).date().isoformat()
+    try:
+        insert_metrics(run / NAME, *tables.card_section(evaluation.metrics, evaluation.warnings, day))
+    except MedmmError as error:
+        return replace(evaluation, notes=(f"the run's model card does not have these figures. {error}",))
+    return evaluation
 
 
 def evaluate_model(

@@ -1,4 +1,4 @@
-"""Images of an evaluation's studies, decoded once into files that are gone afterwards."""
+"""Images of an evaluation's studies, from the cache that runs share; what it does not take is gone afterwards."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def prepared(studies: Sequence[Study], config: Config, out: Path, progress: Prog
     Args:
         studies: The studies; one that stands there twice is read once.
         config: The run's config.
-        out: Folder that is written to; the decoded images lie in a hidden folder in it for the time being.
+        out: Folder that is written to; what the shared cache does not take lies in a hidden folder in it for a while.
         progress: Called as ``progress(done, total, note)``.
 
     Raises:
@@ -70,7 +70,7 @@ def prepared(studies: Sequence[Study], config: Config, out: Path, progress: Prog
         out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=atomic.PREFIX, dir=out) as folder:
         cache, rejections = ImageCache.build(
-            distinct, config.preprocess, Path(folder), config.model.max_views, workers, say
+            distinct, config.preprocess, Path(folder), config.model.max_views, workers, say, config.cache
         )
         unread = {one.study_id: one.reason for one in rejections if one.study_id not in cache}
         yield Prepared(cache, unread, tuple(rejections))

@@ -61,9 +61,12 @@ class Views:
     given: int
 
     @property
-    def unused(self) -> int:
-        """Number of images that were not looked at, because the model takes no more."""
-        return self.given - len(self.used) - len(self.unread)
+    def left_out(self) -> dict[int, Reason]:
+        """Why the model did not see an image, by its place, counted from 0; images are looked at in their order."""
+        looked_at = len(self.used) + len(self.unread)
+        unread = (place for place in range(looked_at) if place not in self.used)
+        reasons = {place: one.reason for place, one in zip(unread, self.unread, strict=True)}
+        return reasons | dict.fromkeys(range(looked_at, self.given), Reason.IMAGE_SURPLUS)
 
 
 class ReaderPool:
@@ -123,9 +126,9 @@ class ReaderPool:
             try:
                 return read_view(path, self._preprocess)
             except ImageError as error:
-                return Unread(path, error.reason, error.what)
+                return Unread(path, error.reason, error.detail)
         process, row = self._own_process()
-        outcome = process.ask(Job(row, path))
+        outcome = process.ask(Job(path, Path(self._scratch.name), row * self._bytes))
         if outcome.reason is not None:
             return Unread(path, outcome.reason, outcome.detail)
         stored = np.fromfile(self._scratch.name, np.uint16, int(np.prod(self._shape)), offset=row * self._bytes)
@@ -134,7 +137,7 @@ class ReaderPool:
     def _own_process(self) -> tuple[ReadingProcess, int]:
         """The process of this thread and the row of the scratch file that it writes to."""
         if not hasattr(self._local, "own"):
-            process = ReadingProcess(Path(self._scratch.name), 0, self._preprocess)
+            process = ReadingProcess(self._preprocess)
             with self._guard:
                 self._local.own = process, len(self._processes)
                 self._processes.append(process)

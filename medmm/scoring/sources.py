@@ -172,7 +172,7 @@ def _lone_dicom(path: Path) -> Study | Rejection:
     try:
         header = read_header(path)
     except ImageError as error:
-        return Rejection(printable(path.name), error.reason, error.what, path)
+        return Rejection(printable(path.name), error.reason, error.detail, path)
     study_id = header.study_uid or header.series_uid or printable(path.name)
     if not header.has_pixels:
         return Rejection(study_id, Reason.NO_PIXELS, "an object without an image", path)

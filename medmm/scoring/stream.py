@@ -17,7 +17,7 @@ from medmm.scoring import sources
 from medmm.scoring.drafting import DraftingModel, Progress, draft
 from medmm.scoring.ledger import Ledger
 from medmm.scoring.reading import ReaderPool, Views, reading_processes
-from medmm.types import Finding, Prediction, Rejection, Study
+from medmm.types import Finding, Prediction, Rejection, Study, left_out_notes
 
 _AHEAD = 2  # batches that are read before the model needs them
 
@@ -169,7 +169,7 @@ def _line(reading: _Reading, views: Views, prediction: Prediction) -> dict[str, 
         "report": prediction.report,
         "findings": {name: _finding(finding) for name, finding in prediction.findings.items()},
         "abstained": prediction.abstained,
-        "notes": _notes(views),
+        "notes": [*prediction.notes, *left_out_notes(views.left_out, views.given)],
         "sources": _sources(study, views),
         "fingerprint": reading.fingerprint,
         "provenance": dict(prediction.provenance),
@@ -179,16 +179,6 @@ def _line(reading: _Reading, views: Views, prediction: Prediction) -> dict[str, 
 def _finding(finding: Finding) -> dict[str, Any]:
     probability = finding.probability
     return {"status": str(finding.status), "probability": None if probability is None else round(float(probability), 6)}
-
-
-def _notes(views: Views) -> list[str]:
-    notes = []
-    if views.unread:
-        reasons = ", ".join(sorted({str(one.reason) for one in views.unread}))
-        notes.append(f"{len(views.unread)} of {views.given} images could not be read and were left out: {reasons}")
-    if views.unused:
-        notes.append(f"{views.unused} of {views.given} images were not used: the model takes {len(views.images)}")
-    return notes
 
 
 def _sources(study: Study, views: Views) -> list[str]:

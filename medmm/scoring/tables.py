@@ -73,6 +73,30 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def card_section(metrics: Mapping[str, Any], warnings: Sequence[str], day: str) -> tuple[str, str]:
+    """Title and text of the figures as a model card holds them.
+
+    Args:
+        metrics: The content of ``metrics.json``.
+        warnings: Sentences that a reader of the numbers should know.
+        day: Date of the evaluation, as ``2026-01-31``.
+
+    Returns:
+        The title is the same for every evaluation of one split of the same data.
+    """
+    card = metrics["card"]
+    title, columns, rows = summary_table(metrics)
+    same = card["data_as_trained"] and card["split_as_trained"]
+    whose = "" if same else f" of other data `{card['data_hash'][:8]}`, split `{card['split_hash'][:8]}`"
+    basis = (
+        f"{title}; {day}, data hash `{card['data_hash'][:16]}`, split hash `{card['split_hash'][:16]}`, weights"
+        f" `{str(card['run'].get('weights_sha256'))[:16]}`. `metrics.md` of the evaluation explains the columns."
+    )
+    mind = "\n".join(f"- **Mind:** {sentence}" for sentence in warnings)
+    text = "\n\n".join(part for part in (basis, _table(columns, rows), mind) if part)
+    return f"Split `{card['split']}`{whose}", text
+
+
 def number(value: float | None) -> str:
     """Three decimals, a dash for what there is not."""
     return _MISSING if value is None else f"{value:.3f}"

@@ -21,6 +21,7 @@ from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_de
 from medmm.models.heads import SIDES, FindingQueries
 from medmm.models.image_encoder import build_encoder
 from medmm.models.report_generator import Hint, ReportGenerator, ReportOutput
+from medmm.models.settings import forget_places
 from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
 from medmm.reports.findings import LABELER_VERSION, label_report
 from medmm.reports.target import target_text
@@ -109,6 +110,7 @@ class ReportGeneration(Task):
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder / _TOKENIZER)
         self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
+        forget_places(folder / _DECODER)
         target = self.config.target
         said = {
             "format": FORMAT,

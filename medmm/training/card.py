@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import Config
+from medmm.errors import UsageError
 from medmm.io.atomic import write_text
 from medmm.training.checkpoint import Standing
 from medmm.training.plan import Plan
 
+NAME = "MODEL_CARD.md"
+_METRICS, _SECTION, _EVALUATION = "## Metrics", "## ", "### "
+_TO_COME = "To come: `medmm evaluate --run` on this directory writes them here, with baselines and intervals."
 _TEMPLATE = """\
 # Model card: {task}
 
@@ -39,7 +43,7 @@ _TEMPLATE = """\
 - Curves: `curves.png`, numbers: `history.json`.
 
 ## Metrics
-To come: `medmm evaluate --run` on this directory writes `metrics.json` and `metrics.md`, with baselines and intervals.
+{to_come}
 
 ## Intended use
 Research on drafting reports from images like those it was trained on: the same kind of patients, devices, views and
@@ -101,8 +105,48 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
         best_step=standing.best_step or standing.step,
         best_loss="none" if standing.best_loss is None else f"{standing.best_loss:.4f}",
         notes="".join(f"- {note}.\n" for note in facts["notes"]),
+        to_come=_TO_COME,
     )
     write_text(path, text)
+
+
+def insert_metrics(path: Path, title: str, body: str) -> None:
+    """Put the figures of an evaluation into the card; the rest of the card stays, word for word.
+
+    Args:
+        path: The card; one without the section gets it at its end.
+        title: What was evaluated. Figures that stand under the same title are replaced, others stay.
+        body: Markdown without headings.
+
+    Raises:
+        UsageError: There is no card, it cannot be read, or writing there is not allowed.
+        ResourceError: The disk is full.
+    """
+    try:
+        card = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError("the model card cannot be read", where=path.name) from error
+    write_text(path, _with_metrics(card, title, body))
+
+
+def _with_metrics(card: str, title: str, body: str) -> str:
+    lines = card.split("\n")
+    start = lines.index(_METRICS) if _METRICS in lines else len(lines)
+    rest = lines[start + 1 :]
+    end = next((place for place, line in enumerate(rest) if line.startswith(_SECTION)), len(rest))
+    parts: dict[str, list[str]] = {"": []}  # what stands before the first title, and below each
+    part = parts[""]
+    for line in rest[:end]:
+        if line.startswith(_EVALUATION):
+            part = parts.setdefault(line.removeprefix(_EVALUATION), [])
+        else:
+            part.append(line)
+    parts[title] = body.splitlines()
+    said = "\n".join(line for line in parts.pop("") if line != _TO_COME).strip()
+    blocks = [f"{_EVALUATION}{name}\n" + "\n".join(block).strip() for name, block in sorted(parts.items())]
+    section = "\n\n".join([_METRICS, *([said] if said else []), *blocks])
+    chapters = ["\n".join(lines[:start]).rstrip(), section, "\n".join(rest[end:])]
+    return "\n\n".join(chapter for chapter in chapters if chapter).rstrip() + "\n"
 
 
 def _shared(patients: int) -> str:

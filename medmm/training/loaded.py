@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from medmm.tasks.base import Draft, Task
 from medmm.training.plan import choose_device
 from medmm.training.provenance import config_hash, read_record
 from medmm.training.records import read_config
-from medmm.types import Prediction, Study, study_tag
+from medmm.types import Prediction, Study, left_out_notes, study_tag
 
 WEIGHTS, PREPROCESS = "model.safetensors", "preprocess.json"
 FORMAT = 1
@@ -65,24 +66,38 @@ class LoadedModel:
         Raises:
             ImageError: None of the images can be read; the first one's reason.
         """
+        return self._read(_paths(source))[0]
+
+    def predict(self, source: Source) -> Prediction:
+        """Read a study's images and draft its report; its ``notes`` name the images that were left out.
+
+        Raises:
+            ImageError: As :meth:`prepare`.
+        """
+        paths = _paths(source)
+        views, left_out = self._read(paths)
+        images = views[None]
+        name = source.study_id if isinstance(source, Study) else study_tag(str(paths[0]))
+        prediction = self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name])[0]
+        return replace(prediction, notes=(*prediction.notes, *left_out_notes(left_out, len(paths))))
+
+    def _read(self, paths: Sequence[Path]) -> tuple[Array, dict[int, Reason]]:
+        """The views, as :meth:`prepare`, and why the other images were left out, by their place."""
         views: list[Array] = []
+        left_out: dict[int, Reason] = {}
         failure: ImageError | None = None
-        for path in _paths(source):
+        for place, path in enumerate(paths):
             if len(views) == self.config.model.max_views:
-                break
+                left_out[place] = Reason.IMAGE_SURPLUS
+                continue
             try:
                 views.append(read_view(path, self.config.preprocess))
             except ImageError as error:
                 failure = failure or error
+                left_out[place] = error.reason
         if not views:
             raise failure or ImageError(Reason.REPORT_WITHOUT_IMAGE, "there is no image")
-        return np.stack(views)
-
-    def predict(self, source: Source) -> Prediction:
-        """Read a study's images and draft its report; raises as :meth:`prepare`."""
-        images = self.prepare(source)[None]
-        name = source.study_id if isinstance(source, Study) else study_tag(str(_paths(source)[0]))
-        return self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name])[0]
+        return np.stack(views), left_out
 
     def predict_batch(
         self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medmm.config.load import to_yaml
 from medmm.config.schema import DataConfig
+from medmm.models.settings import forget_places
 from medmm.tracking import without_places
 from medmm.training.provenance import RECORD
 from medmm.training.records import read_config
@@ -25,6 +26,7 @@ def portable(run: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="medmm-portable-") as place:
         folder = Path(place) / "run"
         shutil.copytree(run / "model", folder / "model")
+        forget_places(folder / "model")
         shutil.copy(run / RECORD, folder / RECORD)
         config = without_places(read_config(run))
         bare = config.model_copy(update={"data": DataConfig(splits=config.data.splits)})

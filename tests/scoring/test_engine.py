@@ -4,6 +4,8 @@ import shutil
 import stat
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pydicom
 import pytest
 
@@ -81,7 +83,7 @@ def test_dicom_is_grouped_by_study_and_other_files_are_left_out(tmp_path, grey, 
     lines = {line["study_id"]: line for line in _lines(out)}
     assert lines["1.2.1"]["report"] == DRAFTS[3]
     assert lines["1.2.1"]["sources"] == one[:2]
-    assert lines["1.2.1"]["notes"] == ["1 of 3 images were not used: the model takes 2"]
+    assert lines["1.2.1"]["notes"] == ["image 3 of 3 left out: image_surplus"]
     assert (lines["1.2.2"]["report"], lines["1.2.2"]["sources"], lines["1.2.2"]["notes"]) == (DRAFTS[5], [two], [])
     assert _manifest(out)["counts"]["files_left_out"] == 1
 
@@ -99,8 +101,9 @@ def test_one_broken_view_leaves_the_study_with_a_note(tmp_path, grey_model, dico
     assert summary.exit_code == ExitCode.DONE
     (line,) = _lines(out)
     assert line["sources"] == seen
-    assert line["notes"][0].startswith("1 of 3 images could not be read and were left out: ")
     (aside,) = _lines(out, "quarantine.jsonl")
+    assert line["notes"] == [f"image 1 of 3 left out: {aside['reason']}"]
+    assert aside["reason"] != "image_surplus"
     assert (aside["study_id"], aside["scope"], aside["path"]) == ("1.2.1", "image", str(broken))
 
 
@@ -117,6 +120,19 @@ def test_broken_studies_are_quarantined_and_the_rest_goes_on(tmp_path, pictures,
     assert aside["a/2.png"]["reason"] in ("decode_failed", "file_unreadable")
     assert stat.S_IMODE(os.stat(out / "quarantine.jsonl").st_mode) == 0o600
     assert stat.S_IMODE(os.stat(out / "predictions.jsonl").st_mode) == 0o600
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_volume_for_a_model_of_projections_says_what_was_got_and_expected(tmp_path, grey_model, workers):
+    values = np.arange(8 * 8 * 4, dtype=np.float32).reshape(8, 8, 4)
+    (tmp_path / "in").mkdir()
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "in" / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(np.where(values % 7 == 0, np.nan, values), np.eye(4)), tmp_path / "in" / "holes.nii.gz")
+    out = tmp_path / "out"
+    summary = _score(tmp_path / "in", out, grey_model(DRAFTS, _config(workers=workers)))
+    assert (summary.scored, summary.reasons) == (0, {"dimensions_mismatch": 2})
+    wanted = "an image of the wrong kind; got a volume of 4 slices; expected a projection"
+    assert [one["detail"] for one in _lines(out, "quarantine.jsonl")] == [wanted, wanted]
 
 
 def test_folder_of_nothing_but_broken_dicom_is_quarantined_file_by_file(tmp_path, grey_model, dicom):

@@ -109,6 +109,19 @@ def test_scores_of_another_model_or_of_other_settings_are_not_mixed(tmp_path, pi
         _score(pictures, out, grey_model(DRAFTS, _config(), change), resume=True, config=other)
 
 
+def test_draws_of_another_seed_are_not_mixed_but_without_draws_the_seed_does_not_matter(tmp_path, pictures, grey_model):
+    def seeded(seed, strategy):
+        generate = Config().generate.model_copy(update={"strategy": strategy})
+        return _config().model_copy(update={"seed": seed, "generate": generate})
+
+    for strategy in ("sample", "greedy"):
+        _score(pictures, tmp_path / strategy, grey_model(DRAFTS, seeded(1, strategy)))
+    assert _score(pictures, tmp_path / "sample", grey_model(DRAFTS, seeded(1, "sample")), resume=True).resumed == 7
+    with pytest.raises(CheckpointError, match=r"seed 1; expected seed 2"):
+        _score(pictures, tmp_path / "sample", grey_model(DRAFTS, seeded(2, "sample")), resume=True)
+    assert _score(pictures, tmp_path / "greedy", grey_model(DRAFTS, seeded(2, "greedy")), resume=True).resumed == 7
+
+
 _SCRIPT = """
 import importlib.util, sys, time
 from pathlib import Path

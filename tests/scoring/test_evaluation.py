@@ -14,6 +14,7 @@ from medmm.metrics.text import score_texts
 from medmm.reports.findings import label_report
 from medmm.scoring.baselines import derangement
 from medmm.scoring.evaluation import evaluate_model
+from medmm.scoring.tables import card_section
 from medmm.types import Finding, Status
 
 NOTHING = "FINDINGS: The lungs are clear. IMPRESSION: No acute disease."
@@ -240,3 +241,16 @@ def test_labels_used_here_are_what_the_labeler_reads():
         "pleural_effusion",
         "pneumothorax",
     }
+
+
+@pytest.mark.parametrize("other", ["data_hash", "split_hash"])
+def test_figures_on_other_data_have_a_title_of_their_own_in_the_model_card(tmp_path, studies, grey_model, other):
+    metrics = _evaluate(tmp_path, studies, grey_model(DRAFTS), _config()).metrics
+    hashes = {name: metrics["card"][name] for name in ("data_hash", "split_hash")}
+    same = {**metrics, "card": {**metrics["card"], "data_as_trained": True, "split_as_trained": True}}
+    changed = {**metrics, "card": {**same["card"], other.replace("hash", "as_trained"): False}}
+    assert card_section(same, [], "2026-01-31")[0] == "Split `test`"
+    title, text = card_section(changed, ["Few."], "2026-01-31")
+    assert title == f"Split `test` of other data `{hashes['data_hash'][:8]}`, split `{hashes['split_hash'][:8]}`"
+    assert text.startswith("test: 6 studies of 5 patients; 2026-01-31, data hash `")
+    assert text.endswith("\n\n- **Mind:** Few.")

@@ -32,3 +32,14 @@ def test_only_weights_config_and_record_travel(run):
     assert (config.tracking.uri, config.model.decoder.source) == (None, "tiny-gpt")
     assert (config.seed, config.data.splits.seed, config.data.reader) == (9, 4, "phantom")
     assert not folder.exists()
+
+
+def test_a_run_of_an_earlier_version_leaves_the_folder_of_its_language_model_behind(run):
+    (run / "model" / "decoder").mkdir()
+    settings = run / "model" / "decoder" / "config.json"
+    settings.write_text(json.dumps({"_name_or_path": "/home/doe/tiny-gpt", "n_layer": 1, "step": [0.0, float("inf")]}))
+    before = settings.read_bytes()
+    with portable(run) as folder:
+        said = json.loads((folder / "model" / "decoder" / "config.json").read_text())
+    assert said == {"n_layer": 1, "step": [0.0, float("inf")]}
+    assert settings.read_bytes() == before
