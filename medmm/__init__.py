@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "label_report", "load", "parse_report", "read_image", "score"]
+__all__ = ["__version__", "label_report", "load", "parse_report", "read_image", "read_volumes", "score"]
 
 _DOOR = {
     "read_image": "medmm.io.image:read_image",
+    "read_volumes": "medmm.io.volume:read_volumes",
     "parse_report": "medmm.reports.parse:parse_report",
     "label_report": "medmm.reports.findings:label_report",
     "load": "medmm.training.run:load",

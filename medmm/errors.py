@@ -40,6 +40,8 @@ class Reason(StrEnum):
     DECODE_FAILED = "decode_failed"
     TOO_LARGE = "too_large"
     DIMENSIONS_MISMATCH = "dimensions_mismatch"
+    GEOMETRY_MISSING = "geometry_missing"
+    GEOMETRY_REFUSED = "geometry_refused"
     IMAGE_SURPLUS = "image_surplus"
     IMAGE_WITHOUT_REPORT = "image_without_report"
     IMAGE_WITHOUT_MASK = "image_without_mask"

@@ -20,16 +20,39 @@ READERS = {
     "table": "medmm.data.readers.table:read",
     "dicom": "medmm.data.readers.dicom:read",
     "openi": "medmm.data.readers.openi:read",
+    "mimic-cxr": "medmm.data.readers.mimic_cxr:read",
+    "chexpert-plus": "medmm.data.readers.chexpert_plus:read",
+    "padchest": "medmm.data.readers.padchest:read",
     "r2gen": "medmm.data.readers.r2gen:read",
+    "decathlon": "medmm.data.readers.decathlon:read",
+    "nnunet": "medmm.data.readers.nnunet:read",
+    "vqa-rad": "medmm.data.readers.vqa_rad:read",
+}
+LABELS = {
+    "decathlon": "medmm.data.readers.decathlon:labels",
+    "nnunet": "medmm.data.readers.nnunet:labels",
+}
+LAYOUTS = {
+    "table": "medmm.data.phantom.layouts.table:write",
+    "openi": "medmm.data.phantom.layouts.openi:write",
+    "openi-csv": "medmm.data.phantom.layouts.openi_csv:write",
+    "mimic-cxr": "medmm.data.phantom.layouts.mimic_cxr:write",
+    "mimic-cxr-jpg": "medmm.data.phantom.layouts.mimic_cxr:write_jpg",
+    "chexpert-plus": "medmm.data.phantom.layouts.chexpert_plus:write",
+    "padchest": "medmm.data.phantom.layouts.padchest:write",
+    "r2gen": "medmm.data.phantom.layouts.r2gen:write",
+    "decathlon": "medmm.data.phantom.layouts.decathlon:write",
+    "nnunet": "medmm.data.phantom.layouts.nnunet:write",
+    "vqa-rad": "medmm.data.phantom.layouts.vqa_rad:write",
 }
 TASKS = {
     "report_gen": "medmm.tasks.report_gen:ReportGeneration",
 }
-TABLES = {"stage": STAGES, "reader": READERS, "task": TASKS}
+TABLES = {"stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS}
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Names that can be chosen for ``kind`` (``stage``, ``reader`` or ``task``)."""
+    """Names that can be chosen for ``kind`` (``stage``, ``reader``, ``layout`` or ``task``)."""
     return tuple(TABLES[kind])
 
 

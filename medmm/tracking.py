@@ -8,7 +8,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,7 @@ _DEFAULT_STORE = "sqlite:///mlruns.db"
 _PARAM_LENGTH = 500  # longest parameter value that every MLflow store takes
 _WAIT_S = 30  # for another process that opens a store in the same folder; its tables take ten seconds on a busy machine
 _TIGHT = 65_536  # bytes; SQLite says "disk I/O error" where its journal finds less than it needs
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # 3 x 5 s, a pause of 5 s
 _SILENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -68,9 +68,9 @@ class NoTracker:
 class MlflowTracker:
     """An open MLflow run. When its store fails, that is said once, and from then on nothing more is kept."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, ours: Collection[str] = ()) -> None:
         self.run_id: str | None = run_id
-        self._failed = False
+        self._failed, self._ours = False, ours  # ours: the settings of patience that the user has not made
 
     def _give(self, function: str, *given: Any, **named: Any) -> None:
         """Call a function of MLflow; a training outlives its tracking."""
@@ -106,9 +106,9 @@ class MlflowTracker:
         self._give("log_artifact", str(path))
 
     def end(self, status: str) -> None:
-        """Close the run; a store that has failed before is asked once more, without patience."""
-        with _impatience(self._failed):
-            self._give("end_run", status)
+        """Close the run; a store that has failed before is asked once more, with less patience."""
+        os.environ.update(dict.fromkeys(self._ours if self._failed else (), "1"))  # one second, one retry
+        self._give("end_run", status)
 
     def log_model(self, folder: Path) -> None:
         """Store the model as a pyfunc with a signature: image paths in, drafts and findings out."""
@@ -119,6 +119,7 @@ class MlflowTracker:
             inputs=Schema([ColSpec(DataType.string, "path")]),
             outputs=Schema([ColSpec(DataType.string, "report"), ColSpec(DataType.string, "findings")]),
         )
+        os.environ.update({key: "120" for key in self._ours if "TIMEOUT" in key})  # a server stores gigabytes slowly
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # asks for an example input, which would be a patient's image
             self._give(
@@ -151,16 +152,17 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
         return
     os.environ.update({key: value for key, value in _SILENT.items() if key not in os.environ})
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_STORE
-    tracker = MlflowTracker(_open(uri, config.experiment, name, run_id))
-    status = "FAILED"
-    try:
-        yield tracker
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.end(status)
+    with _patience() as ours:
+        tracker = MlflowTracker(_open(uri, config.experiment, name, run_id), ours)
+        status = "FAILED"
+        try:
+            yield tracker
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            tracker.end(status)
 
 
 def deidentified(config: Config) -> dict[str, Any]:
@@ -173,20 +175,24 @@ def deidentified(config: Config) -> dict[str, Any]:
 
 
 def without_places(config: Config) -> Config:
-    """Copy without the tracking store, whose address may hold a password; of a language model's path its last part."""
+    """Copy without the tracking store, whose address may hold a password, and the cache's folder.
+
+    Of a language model's path the last part stays.
+    """
     decoder = config.model.decoder
     if decoder.source is not None:
         decoder = decoder.model_copy(update={"source": PurePosixPath(decoder.source.replace("\\", "/")).name})
     model = config.model.model_copy(update={"decoder": decoder})
     tracking = config.tracking.model_copy(update={"uri": None})
-    return config.model_copy(update={"model": model, "tracking": tracking})
+    cache = config.cache.model_copy(update={"root": None})
+    return config.model_copy(update={"model": model, "tracking": tracking, "cache": cache})
 
 
 def _open(uri: str, experiment: str, name: str, run_id: str | None) -> str:
     """Start a run and give its id."""
     _quieten()
     try:
-        with _alone(uri), _impatience():
+        with _alone(uri):
             return _start(uri, experiment, name, run_id)
     except _troubles() as error:
         raise _refusal(error, uri) from error
@@ -278,12 +284,12 @@ def _quieten() -> None:
 
 
 @contextmanager
-def _impatience(wanted: bool = True) -> Iterator[None]:
-    """Let a dead server fail within ten seconds, not MLflow's own four minutes; what the user has set stays."""
-    added = [key for key in _IMPATIENT if wanted and key not in os.environ]
-    os.environ.update({key: _IMPATIENT[key] for key in added})
+def _patience() -> Iterator[Collection[str]]:
+    """Let a dead server cost half a minute in all, not MLflow's own four a call; gives what the user has not set."""
+    added = [key for key in _PATIENCE if key not in os.environ]
+    os.environ.update({key: _PATIENCE[key] for key in added})
     try:
-        yield
+        yield added
     finally:
         for key in added:
             os.environ.pop(key, None)
@@ -291,8 +297,7 @@ def _impatience(wanted: bool = True) -> Iterator[None]:
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield name, value
+            yield f"{prefix}{key}", value

@@ -105,6 +105,7 @@ class Report:
         sentences: All sentences of all sections, in the order of the text.
         source_format: ``text``, ``openi_xml``, ...
         language: ISO 639-1 code.
+        days_after: Days from the study to the report where both say their day; below 0 the report is the older one.
     """
 
     raw: str
@@ -112,6 +113,7 @@ class Report:
     sentences: tuple[TextPart, ...] = ()
     source_format: str = "text"
     language: str = "en"
+    days_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class ImageRef:
         rows, columns, frames: Size in pixels.
         spacing_mm: (row, column) or (depth, row, column) spacing in millimetres, None if unknown.
         content_hash: SHA-256 of the file when a deep pass made it.
+        body_part: Body Part Examined of the header, None if not said.
     """
 
     path: Path
@@ -141,6 +144,7 @@ class ImageRef:
     frames: int = 1
     spacing_mm: tuple[float, ...] | None = None
     content_hash: str | None = None
+    body_part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from medmm.config.schema import Config
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SMALL = {
+    "preprocess": {"size": 32},
+    "model": {
+        "encoder": {"width": 32},
+        "findings": {"minimum": 2},
+        "decoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 32},
+    },
+    "train": {
+        "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3,
+        "workers": 0,
+    },
+    "generate": {"max_tokens": 24},
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -43,3 +58,9 @@ def pytest_collection_modifyitems(items):
 def shared() -> Path:
     """Folder of the real data."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small() -> Config:
+    """Settings of a model that trains within seconds."""
+    return Config.model_validate(SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -184,6 +185,15 @@ class TrackingConfig(Section):
     """Store the model with its signature."""
 
 
+class CacheConfig(Section):
+    """Decoded images, kept for all runs of a user."""
+
+    root: Path | None = None
+    """Folder; None: ``$MEDMM_CACHE/images``, else ``~/.cache/medmm/images``."""
+    limit_gb: float = Field(default=20.0, ge=0)
+    """Most that it may hold; what was not used for the longest time goes first. 0: images stay in the run's folder."""
+
+
 class ScoreConfig(Section):
     """Batch scoring."""
 
@@ -203,6 +213,7 @@ class Config(Section):
     """``auto``: cuda where there is one, else cpu."""
     data: DataConfig = DataConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
+    cache: CacheConfig = CacheConfig()
     target: TargetConfig = TargetConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medmm import registry
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+VoxelCount = Annotated[int, Field(ge=16, le=768)]
+Millimetres = Annotated[float, Field(ge=0.2, le=20)]
 Cell = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 
@@ -26,6 +29,34 @@ class PhantomConfig(Section):
     """Number of studies; about 5 in 4 patients."""
     size: int = Field(default=256, ge=64, le=2048)
     """Rows and columns of a radiograph, in pixels."""
+    modality: Literal["radiograph", "ct"] = "radiograph"
+    """What is made of each study."""
+    views: tuple[Literal["frontal", "lateral"], ...] = ("frontal",)
+    """Radiographs of a study; ``lateral`` adds a second one to upright studies."""
+    lateral_share: Fraction = 0.85
+    """Share of the upright studies that have it."""
+    volume_shape: tuple[VoxelCount, VoxelCount, VoxelCount] = (128, 128, 128)
+    """Slices, rows and columns of a CT volume."""
+    volume_spacing_mm: tuple[Millimetres, Millimetres] | None = None
+    """Distance of CT slices, and of voxels in a slice; None: the chest fills the volume."""
+    volume_format: Literal["nifti", "dicom"] = "nifti"
+    """How CT volumes are written: a NIfTI file or a DICOM series a study."""
+    layout: str | None = None
+    """Layout of a public collection that ``medmm phantom`` writes (``openi``, ``mimic-cxr``, ...); None for its own."""
+
+    @field_validator("views")
+    @classmethod
+    def _frontal_first(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        if views not in {("frontal",), ("frontal", "lateral")}:
+            raise ValueError("expected [frontal] or [frontal, lateral]")
+        return views
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in registry.LAYOUTS:
+            raise ValueError(f"no layout '{name}'; expected one of {', '.join(registry.LAYOUTS)}")
+        return name
 
 
 class ColumnsConfig(Section):
@@ -81,6 +112,8 @@ class DataConfig(Section):
     """Column of ``data.reports`` with the accession number."""
     report_column: str = "report"
     """Column of ``data.reports`` with the text."""
+    report_date_column: str | None = None
+    """Column of ``data.reports`` with the report's day: a report older than its images is named as a doubt."""
     columns: ColumnsConfig = ColumnsConfig()
     image_root: Path | None = None
     """Folder that image paths start from; the table's own folder if None."""
@@ -88,6 +121,9 @@ class DataConfig(Section):
     """Folder that mask paths start from; ``image_root`` if None."""
     where: dict[str, Cell | tuple[Cell, ...]] = Field(default_factory=dict)
     """Only rows with that value (or one of those values) in that column; several columns narrow further."""
+    labels: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
+    """What the values of a mask's voxels stand for: ``{liver: 1, tumour: [2, 3]}``, or ``{1: liver}``. Without it the
+    layout's own names, else a mask is binary: nonzero is foreground."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many studies, the first ones of the source."""
     splits: SplitConfig = SplitConfig()
@@ -99,6 +135,20 @@ class DataConfig(Section):
         if name not in registry.READERS:
             raise ValueError(f"no reader '{name}'; expected one of {', '.join(registry.READERS)}")
         return name
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _values_named(cls, given: object) -> object:
+        """Take a lone value for a list, and value to name for name to values."""
+        if not isinstance(given, Mapping):
+            return given
+        named: dict[object, list[object]] = {}
+        for key, value in given.items():
+            turned = str(key).isdecimal() and isinstance(value, str)
+            name, values = (value, int(key)) if turned else (str(key), value)
+            if name != "background" or values != 0:
+                named.setdefault(name, []).extend(values if isinstance(values, list | tuple) else [values])
+        return named
 
     @model_validator(mode="after")
     def _path_given(self) -> DataConfig:

@@ -10,31 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from medmm import registry
-from medmm.config.schema import DataConfig, SplitConfig
-from medmm.data import pairing
+from medmm.config.schema import SplitConfig
 from medmm.data import splits as sharing
 from medmm.data.records import studies_of
 from medmm.data.spool import Census, spool_beside
-from medmm.errors import DataError, MedmmError, Reason
+from medmm.errors import DataError, Reason
 from medmm.io.atomic import replacing
 from medmm.types import Rejection, Study
 
 FORMAT = 1
 _METADATA = b"medmm.manifest"
 _PRIVATE = 0o600
+_SAYING = ("report_format", "masks", "questions")  # columns without which nothing is said of a study's images
 _BATCH_ROWS = 512
-_PROGRESS_EVERY = 25
-_FILTERING = ("table",)  # readers that heed data.where; left unheeded it would let unwanted studies in
-
-
-class Progress(Protocol):
-    """Told how far the work has come."""
-
-    def __call__(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Say that ``done`` studies are done; of how many is not known before the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +33,10 @@ class ManifestSummary:
 
     Attributes:
         counts: ``studies``, ``patients``, ``images``, ``reports``, ``paired`` (studies with images and a report),
-            ``image_without_report`` and ``report_without_image`` (studies), ``report_without_target`` (reports with
-            neither findings nor impression), ``patients_in_several_splits`` and ``studies_without_patient`` (each a
-            patient of its own; older manifests do not say it).
+            ``with_masks`` and ``with_questions`` (studies with images; older manifests do not say it),
+            ``image_without_report`` (studies with neither report, masks nor questions) and ``report_without_image``,
+            ``report_without_target`` (reports with neither findings nor impression), ``patients_in_several_splits``
+            and ``studies_without_patient`` (each a patient of its own; older manifests do not say it).
         splits: Studies in train, val and test.
         patients: Patients in train, val and test.
         split_hash: SHA-256 over the sorted pairs of study and split.
@@ -62,33 +53,6 @@ class ManifestSummary:
     def patients_known(self) -> bool:
         """Whether the source names the patient of any study; taken to be so where an older manifest does not say."""
         return self.counts.get("studies_without_patient", 0) < self.counts["studies"]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexResult:
-    """What :func:`index` wrote.
-
-    Attributes:
-        manifest: ``manifest.parquet``.
-        pairing: ``pairing.json``.
-        page: ``pairing.html``.
-        quarantine: ``quarantine.jsonl``, a line for everything that was set aside, with its path.
-        counts: As in :class:`ManifestSummary`.
-        splits: Studies in train, val and test.
-        rejected: Reason to how many studies, images, reports or rows were set aside, the most frequent first.
-        split_hash: As in :class:`ManifestSummary`.
-        data_hash: As in :class:`ManifestSummary`.
-    """
-
-    manifest: Path
-    pairing: Path
-    page: Path
-    quarantine: Path
-    counts: Mapping[str, int]
-    splits: Mapping[str, int]
-    rejected: Mapping[str, int]
-    split_hash: str
-    data_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +120,24 @@ class Manifest:
         return list(studies_of(self._rows("study_id", tuple(study_ids))))
 
     def outline(self) -> Iterator[tuple[str, bool, bool]]:
-        """Yield (study id, has an image, has a report) of every study, reading no more columns than needed."""
+        """Yield (study id, has an image, has a report, a mask or a question) of every study.
+
+        No more columns are read than needed.
+        """
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(columns=["study_id", "image", "path", "report_format"]):
+            for batch in file.iter_batches(columns=["study_id", "image", "path", *_SAYING]):
                 for row in batch.to_pylist():
                     if row["image"] == 0:
-                        yield row["study_id"], row["path"] is not None, row["report_format"] is not None
+                        yield row["study_id"], row["path"] is not None, any(row[one] is not None for one in _SAYING)
+
+    def splits(self) -> dict[str, str]:
+        """Study id to its split."""
+        import pyarrow.parquet as pq
+
+        columns = pq.read_table(self.path, columns=["study_id", "split"]).to_pydict()
+        return dict(zip(columns["study_id"], columns["split"], strict=True))
 
     def _rows(self, column: str | None = None, values: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
         import pyarrow as pa
@@ -232,68 +206,3 @@ def _summary(census: Census, assigned: Mapping[str, str]) -> ManifestSummary:
 def _duplicate(study: Study) -> Rejection:
     detail = "a study of this id has come before; study ids must be unique over all patients"
     return Rejection(study.study_id, Reason.STUDY_DUPLICATE, detail)
-
-
-def index(config: DataConfig, seed: int, out: Path, progress: Progress | None = None) -> IndexResult:
-    """Read a source, pair, split, and write the manifest and what was paired and what not, and why.
-
-    Args:
-        config: The source and how to read it.
-        seed: Makes the phantom studies where ``config`` names none; the split has a seed of its own.
-        out: Folder for ``manifest.parquet``, ``pairing.json``, ``pairing.html`` and ``quarantine.jsonl``.
-        progress: Told the number of studies read.
-
-    Raises:
-        DataError: The source is unusable as a whole, holds no study that can be used, or cannot be split.
-        ResourceError: The disk is full.
-    """
-    if config.where and config.reader not in _FILTERING:
-        got, expected = f"reader '{config.reader}'", " or ".join(_FILTERING)
-        raise DataError("this reader has no columns to choose rows by", where="data.where", got=got, expected=expected)
-    config = _with_phantom(config, seed)
-    items: Iterable[Study | Rejection] = registry.resolve("reader", config.reader)(config)
-    path, quarantine = out / "manifest.parquet", out / "quarantine.jsonl"
-    failure: MedmmError | None = None
-    with replacing(quarantine, _PRIVATE) as temporary, pairing.Quarantine(temporary) as aside:
-        try:
-            summary = build(_watched(items, config.limit, progress), path, config.splits, aside.add)
-        except MedmmError as error:
-            failure = error  # what was set aside is written all the same: it says why
-    if failure is not None:
-        raise failure
-    page, record = pairing.write(Manifest(path, summary), aside, out, config)
-    return IndexResult(
-        manifest=path,
-        pairing=record,
-        page=page,
-        quarantine=quarantine,
-        counts=summary.counts,
-        splits=summary.splits,
-        rejected=aside.reasons(),
-        split_hash=summary.split_hash,
-        data_hash=summary.data_hash,
-    )
-
-
-def _with_phantom(config: DataConfig, seed: int) -> DataConfig:
-    if config.reader != "phantom" or config.path is not None:
-        return config
-    from medmm.data.phantom import cached
-
-    return config.model_copy(update={"path": cached(seed, config.phantom.studies, config.phantom.size)})
-
-
-def _watched(
-    items: Iterable[Study | Rejection], limit: int | None, progress: Progress | None
-) -> Iterator[Study | Rejection]:
-    """Pass items on, counting studies, and stop after ``limit`` of them."""
-    done = 0
-    for item in items:
-        yield item
-        done += isinstance(item, Study)
-        if progress is not None and done % _PROGRESS_EVERY == 0:
-            progress(done)
-        if done == limit:
-            break
-    if progress is not None:
-        progress(done, done)

@@ -10,12 +10,15 @@ import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from medmm.config.schema import DataConfig
+from medmm.data import doubts as doubtful
 from medmm.data import pairing_page
+from medmm.data.doubts import Doubt
 from medmm.errors import Reason, UsageError
 from medmm.io.atomic import PREFIX, full_disk_named, replacing, write_json, write_text
 from medmm.types import Rejection, Study
@@ -24,13 +27,16 @@ if TYPE_CHECKING:
     from medmm.data.manifest import Manifest
 
 FORMAT = 1
-FILES = frozenset({"manifest.parquet", "pairing.json", "pairing.html", "quarantine.jsonl"})
+FILES = frozenset({"manifest.parquet", "pairing.json", "pairing.html", "doubts.jsonl", "quarantine.jsonl"})
 """What an index consists of."""
 EXAMPLES = 24
 _DOUBTFUL = 4  # examples of each kind of study that is no pair
 _TAGS = 20
 _PRIVATE = 0o600
-_OTHER_FILES = Reason.NOT_AN_IMAGE  # files of another kind beside the images: passed over, which is no failure
+_PASSED_OVER = {  # which is no failure: files of another kind beside the images, images that nobody can learn from
+    Reason.NOT_AN_IMAGE: "other_files",
+    Reason.REFERENCE_WITHHELD: "reference_withheld",
+}
 
 
 class Quarantine:
@@ -75,17 +81,16 @@ class Quarantine:
                 self._file.write(json.dumps(line | {"path": path}) + "\n")
 
     def reasons(self) -> dict[str, int]:
-        """Reason to count, the most frequent first, without the files of another kind."""
-        return {reason: number for reason, number in self._counts.most_common() if reason != _OTHER_FILES}
+        """Reason to count, the most frequent first, without what was passed over."""
+        return {reason: number for reason, number in self._counts.most_common() if reason not in _PASSED_OVER}
 
     def tags(self) -> dict[str, list[str]]:
         """Reason to the tags of the first twenty that it set aside."""
         return {reason: self._tags[reason] for reason in self.reasons()}
 
-    @property
-    def other_files(self) -> int:
-        """Files that are no images and claim to be none."""
-        return self._counts[_OTHER_FILES]
+    def passed_over(self) -> dict[str, int]:
+        """``other_files`` that claim to be no images, and ``reference_withheld``: images of a layout's test."""
+        return {name: self._counts[reason] for reason, name in _PASSED_OVER.items()}
 
 
 def require_free(out: Path, config: DataConfig, replace: bool) -> None:
@@ -137,26 +142,40 @@ def write_quarantine(path: Path, rejections: Iterable[Rejection]) -> None:
             aside.add(rejection)
 
 
-def write(manifest: Manifest, aside: Quarantine, out: Path, config: DataConfig) -> tuple[Path, Path]:
-    """Write ``pairing.html`` and ``pairing.json``.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where the record of a pairing lies: ``pairing.html``, ``pairing.json`` and ``doubts.jsonl``."""
+
+    page: Path
+    facts: Path
+    doubts: Path
+
+
+def write(
+    manifest: Manifest, aside: Quarantine, doubts: Sequence[Doubt], out: Path, config: DataConfig, deep: bool
+) -> Written:
+    """Write what was paired, what not, and what is doubtful about it.
 
     Args:
         manifest: What was paired.
         aside: What was set aside.
+        doubts: What is doubtful.
         out: Folder to write to.
         config: The source and how it was read.
-
-    Returns:
-        The two paths, the page first.
+        deep: Whether the images were opened.
 
     Raises:
         ResourceError: The disk is full.
     """
-    record = summarize(manifest, aside) | {"source": source_of(config)}
-    page, facts = out / "pairing.html", out / "pairing.json"
-    write_json(facts, record)
-    write_text(page, pairing_page.render(record, examples(manifest)), _PRIVATE)
-    return page, facts
+    record = summarize(manifest, aside) | {"source": source_of(config), "deep": deep}
+    record["doubts"] = doubtful.summarize(doubts)
+    written = Written(out / "pairing.html", out / "pairing.json", out / "doubts.jsonl")
+    write_text(written.doubts, "".join(json.dumps(doubt.record()) + "\n" for doubt in doubts), _PRIVATE)
+    write_json(written.facts, record)
+    shown = doubtful.examples(doubts)
+    studies = {study.study_id: study for study in manifest.choose({one for doubt in shown for one in doubt.studies})}
+    write_text(written.page, pairing_page.render(record, examples(manifest), shown, studies), _PRIVATE)
+    return written
 
 
 def summarize(manifest: Manifest, aside: Quarantine) -> dict[str, Any]:
@@ -173,7 +192,7 @@ def summarize(manifest: Manifest, aside: Quarantine) -> dict[str, Any]:
     parts = {name: {"studies": number, "patients": summary.patients[name]} for name, number in summary.splits.items()}
     return {
         "format": FORMAT,
-        "counts": counts | {"other_files": aside.other_files},
+        "counts": counts | aside.passed_over(),
         "patients_known": summary.patients_known,
         "splits": parts,
         "set_aside": {reason: {"count": number, "first": aside.tags()[reason]} for reason, number in reasons.items()},
@@ -188,8 +207,8 @@ def examples(manifest: Manifest, number: int = EXAMPLES) -> list[Study]:
     They are those whose ids have the smallest SHA-256, hence spread over the source.
     """
     kinds: dict[tuple[bool, bool], list[str]] = {}
-    for study_id, has_image, has_report in manifest.outline():
-        kinds.setdefault((has_image, has_report), []).append(study_id)
+    for study_id, has_image, is_described in manifest.outline():
+        kinds.setdefault((has_image, is_described), []).append(study_id)
     chosen: list[str] = []
     for kind in ((True, False), (False, True), (True, True)):
         room = number - len(chosen) if kind == (True, True) else min(_DOUBTFUL, number - len(chosen))

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from medmm.data.doubts import Doubt, Kind
 from medmm.errors import StudyError
 from medmm.types import ImageRef, Report, Study
 
 _THUMBNAIL = 128
 _VIEWS = 2
 _EXCERPT = 900
+_QUESTIONS = 4
 _SHOWN_SECTIONS = ("indication", "comparison", "findings", "impression")
 _WORDS = {
     "studies": "Studies",
@@ -22,6 +24,8 @@ _WORDS = {
     "images": "Images",
     "reports": "Reports",
     "paired": "Studies with images and a report",
+    "with_masks": "Studies with images and masks",
+    "with_questions": "Studies with images and questions",
     "image_without_report": "Images without a report",
     "report_without_image": "Reports without an image",
     "report_without_target": "Reports with neither findings nor impression",
@@ -30,6 +34,7 @@ _WORDS = {
     "patients_in_several_splits": "Patients on both sides of the source's own split",
     "studies_without_patient": "Studies that name no patient: each counts as a patient of its own",
     "other_files": "Files of another kind, passed over",
+    "reference_withheld": "Test images whose masks the data do not bring, passed over",
 }
 _REASONS = {
     "file_missing": "The source names a file that is not there",
@@ -39,6 +44,11 @@ _REASONS = {
     "header_invalid": "The header lacks what is needed to place the image",
     "image_without_report": "No report belongs to the image",
     "report_without_image": "No image belongs to the report",
+    "image_without_mask": "No mask belongs to the image",
+    "image_without_question": "No question names the image",
+    "question_without_image": "The question names no image",
+    "path_outside": "The source names a file outside of its folder",
+    "dimensions_mismatch": "Images or masks of a study differ in size",
     "report_empty": "The report holds no text",
     "report_unreadable": "The report's file cannot be read",
     "report_shared": "One report for several studies: nobody can say whose it is",
@@ -46,6 +56,14 @@ _REASONS = {
     "split_unknown": "Neither train, val nor test, or several of them",
     "row_invalid": "The row of the table contradicts itself or the header",
     "study_duplicate": "A study of the same id came before",
+}
+_DOUBTS = {
+    Kind.SIDE: "The report speaks of the other side",
+    Kind.VIEW: "The report names another view",
+    Kind.BODY_PART: "The report speaks of another part of the body",
+    Kind.OLDER: "The report is older than the image",
+    Kind.SAME_TEXT: "Two patients have the same long report",
+    Kind.SAME_IMAGE: "Two patients share an image",
 }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -61,16 +79,20 @@ article{background:#fff;border:1px solid #d8dee4;border-radius:6px;padding:12px;
 figure{margin:0 0 8px;width:170px;flex:none}figure img{width:170px;background:#000;display:block}
 figcaption{font-size:12px;color:#57606a}article h3{font:600 13px ui-monospace,monospace;margin:0 0 6px}
 article p{margin:0 0 6px;white-space:pre-wrap;overflow-wrap:anywhere}b.s{display:block;font-size:12px;color:#57606a}
-.none{color:#a40e26}
+.none{color:#a40e26}h3.doubt{font-size:15px;margin:20px 0 6px}
 """
 
 
-def render(record: Mapping[str, Any], examples: Sequence[Study]) -> str:
+def render(
+    record: Mapping[str, Any], examples: Sequence[Study], doubts: Sequence[Doubt], doubtful: Mapping[str, Study]
+) -> str:
     """The page as HTML that needs nothing else: no script, no font, no network.
 
     Args:
         record: What ``pairing.json`` holds.
         examples: Studies to show.
+        doubts: Doubts to show.
+        doubtful: Study id to study, for those that a doubt names.
     """
     return "".join(
         (
@@ -89,6 +111,9 @@ def render(record: Mapping[str, Any], examples: Sequence[Study]) -> str:
             ),
             "<h2>What was set aside</h2>",
             _aside(record["set_aside"]),
+            "<h2>What is doubtful</h2>",
+            _doubts(record["doubts"], record["deep"]),
+            *(_doubt(doubt, doubtful) for doubt in doubts),
             f"<h2>{len(examples)} studies to look at</h2>",
             '<p class="note">Does each report speak of the image beside it: the side, the view, the body part?</p>',
             '<div class="cards">',
@@ -127,6 +152,21 @@ def _aside(reasons: Mapping[str, Mapping[str, Any]]) -> str:
     return page + '<p class="note">Each of them stands in quarantine.jsonl, with its file.</p>'
 
 
+def _doubts(kinds: Mapping[str, Mapping[str, Any]], deep: bool) -> str:
+    rows = [(_DOUBTS[Kind(kind)], entry["count"], entry["first"]) for kind, entry in kinds.items()
+            if deep or kind != Kind.SAME_IMAGE]  # fmt: skip
+    page = _table(("Doubt", "How many", "Such as"), rows)
+    if not deep:
+        page += '<p class="note">Images that several patients share are found by index --deep.</p>'
+    return page + '<p class="note">Nothing was set aside for a doubt. Each of them stands in doubts.jsonl.</p>'
+
+
+def _doubt(doubt: Doubt, studies: Mapping[str, Study]) -> str:
+    title = f'<h3 class="doubt">{escape(_DOUBTS[doubt.kind])}: {escape(doubt.detail)}</h3>'
+    cards = "".join(_card(studies[one]) for one in doubt.studies if one in studies)
+    return f'{title}<div class="cards">{cards}</div>'
+
+
 def _card(study: Study) -> str:
     more = len(study.images) - _VIEWS
     figures = "".join(map(_figure, study.images[:_VIEWS])) or '<p class="none">No image</p>'
@@ -134,8 +174,20 @@ def _card(study: Study) -> str:
         figures += f'<p class="note">and {more} more</p>'
     facts = [study.split, study.sex, study.age_band and f"{study.age_band} years", study.device]
     said = " · ".join(escape(fact) for fact in facts if fact)
-    report = '<p class="none">No report</p>' if study.report is None else _report(study.report)
-    return f'<article><div>{figures}</div><div><h3>{study.tag}</h3><p class="note">{said}</p>{report}</div></article>'
+    body = _body(study)
+    return f'<article><div>{figures}</div><div><h3>{study.tag}</h3><p class="note">{said}</p>{body}</div></article>'
+
+
+def _body(study: Study) -> str:
+    """What was said of the images, or that nothing was."""
+    parts = [] if study.report is None else [_report(study.report)]
+    if study.masks:
+        parts.append(f'<p><b class="s">MASKS</b>{escape(", ".join(study.masks))}</p>')
+    asked = [f"{question} — {answer}" for question, answer in study.questions[:_QUESTIONS]]
+    if more := len(study.questions) - len(asked):
+        asked.append(f"and {more} more")
+    parts += [f"<p>{escape(text)}</p>" for text in asked]
+    return "".join(parts) or '<p class="none">No report</p>'
 
 
 def _figure(image: ImageRef) -> str:

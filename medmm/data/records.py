@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 _TEXTS = (
     "study_id", "patient_key", "path", "sop_uid", "series_uid", "modality", "view", "laterality", "content_hash",
+    "body_part",
     "report", "report_format", "report_language", "report_parts", "findings", "masks", "questions",
     "sex", "age_band", "device", "split",
 )  # fmt: skip
-_NUMBERS = ("image", "rows", "columns", "frames", "days")
+_NUMBERS = ("image", "rows", "columns", "frames", "days", "report_days_after")
 
 
 def schema() -> pa.Schema:
@@ -109,6 +110,7 @@ def _image_record(number: int, image: ImageRef) -> Row:
         "frames": image.frames,
         "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
         "content_hash": image.content_hash,
+        "body_part": image.body_part,
     }
 
 
@@ -125,6 +127,7 @@ def _image(row: Row) -> ImageRef:
         frames=row["frames"],
         spacing_mm=None if row["spacing_mm"] is None else tuple(row["spacing_mm"]),
         content_hash=row["content_hash"],
+        body_part=row.get("body_part"),
     )
 
 
@@ -139,6 +142,7 @@ def _report_record(report: Report | None) -> Row:
         "report": report.raw,
         "report_format": report.source_format,
         "report_language": report.language,
+        "report_days_after": report.days_after,
         "report_parts": _dump(parts),
     }
 
@@ -154,6 +158,7 @@ def _report(row: Row) -> Report | None:
         sentences=tuple(_part(raw, place) for place in parts["sentences"]),
         source_format=row["report_format"],
         language=row["report_language"],
+        days_after=row.get("report_days_after"),
     )
 
 

@@ -17,6 +17,10 @@ from medmm.io.atomic import PREFIX, full_disk_named
 from medmm.types import SPLITS, Study
 
 _GROUP_ROWS = 4096
+_COUNTED = (
+    "images", "reports", "paired", "with_masks", "with_questions",
+    "image_without_report", "report_without_image", "report_without_target",
+)  # fmt: skip
 
 
 class Census:
@@ -40,7 +44,9 @@ class Census:
         self._counts["images"] += images
         self._counts["reports"] += report is not None
         self._counts["paired"] += bool(images and report)
-        self._counts["image_without_report"] += bool(images) and report is None
+        self._counts["with_masks"] += bool(images and study.masks)
+        self._counts["with_questions"] += bool(images and study.questions)
+        self._counts["image_without_report"] += bool(images) and not (report or study.masks or study.questions)
         if report is not None:
             self._counts["report_without_image"] += not images
             self._counts["report_without_target"] += not {"findings", "impression"} & set(report.sections)
@@ -48,11 +54,10 @@ class Census:
 
     def counts(self) -> dict[str, int]:
         """Counts, as :class:`medmm.data.manifest.ManifestSummary` explains them."""
-        names = ("images", "reports", "paired", "image_without_report", "report_without_image", "report_without_target")
         return {
             "studies": len(self.members),
             "patients": len(self._patients),
-            **{name: self._counts[name] for name in names},
+            **{name: self._counts[name] for name in _COUNTED},
             "patients_in_several_splits": len(in_several(self.members.values())),
             "studies_without_patient": self._counts["studies_without_patient"],
         }

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.errors import ImageError, Reason
-from medmm.io import codestream, elements
+from medmm.io import codestream, elements, wavelet
 from medmm.io.layout import NATIVE_SYNTAXES, OFFSET_LENGTHS, OFFSETS, PIXEL_DATA
 from medmm.io.native import native_bytes, native_frame, native_frames, tidy
 
@@ -55,6 +55,7 @@ _DECODERS = {
     "htj2k": "jpeg2k",  # OpenJPH wraps where a lossy wavelet overshoots, OpenJPEG clips
 }
 """Kind of codestream to imagecodecs' decoder."""
+_ITEM = b"\xfe\xff\x00\xe0"
 _RLE_HEADER = 64
 _RLE_LARGEST_RATIO = 64
 """Two bytes of RLE stand for at most 128 (PS3.5 annex G.3)."""
@@ -65,7 +66,8 @@ class Frame:
     """One decoded frame.
 
     Attributes:
-        values: Stored values, ``[H, W]`` or ``[H, W, 3]``; unused bits are cleared, the sign is the header's.
+        values: Stored values, ``[H, W]`` or ``[H, W, 3]``; unused bits are cleared, the sign is the header's. A smaller
+            picture than the header says, in float32, where that was enough.
         is_rgb: Whether three samples are RGB; if not the first of them is the luminance.
     """
 
@@ -73,12 +75,14 @@ class Frame:
     is_rgb: bool = False
 
 
-def decode(dataset: Dataset, layout: Layout) -> Iterator[Frame]:
+def decode(dataset: Dataset, layout: Layout, enough: int | None = None) -> Iterator[Frame]:
     """Yield the frames of a dataset's pixel data.
 
     Args:
         dataset: Has the elements of the image pixel module and the pixel data.
         layout: How the pixels are stored.
+        enough: Rows and columns that suffice: a compression that holds the picture at several sizes may give the
+            smallest that has as many. None: every pixel is wanted.
 
     Raises:
         ImageError: ``SYNTAX_UNSUPPORTED`` for a compression that is not read; ``DECODE_FAILED`` where a frame is
@@ -103,7 +107,7 @@ def decode(dataset: Dataset, layout: Layout) -> Iterator[Frame]:
         elif layout.syntax == DEFLATED_FRAMES:
             yield Frame(_raw(_inflated(frame, layout, index), layout), as_stored)
         else:
-            yield _coded(frame, layout, index, dataset)
+            yield _coded(frame, layout, index, dataset, enough)
 
 
 def attempt(decoder: Callable[..., _T], *arguments: Any) -> _T | str:
@@ -129,6 +133,9 @@ def _encapsulated(dataset: Dataset, layout: Layout) -> list[bytes]:
     from pydicom.encaps import generate_frames
 
     data = elements.raw_bytes(dataset, PIXEL_DATA) or b""
+    fragments = _fragments(data)
+    if len(fragments) == layout.frames:  # no frame is without a fragment, whatever the offset table says
+        return fragments
     offsets, lengths = elements.raw_bytes(dataset, OFFSETS), elements.raw_bytes(dataset, OFFSET_LENGTHS)
     extended = (offsets, lengths) if offsets and lengths else None
     found: list[bytes] = []
@@ -145,7 +152,17 @@ def _encapsulated(dataset: Dataset, layout: Layout) -> list[bytes]:
     return found
 
 
-def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset) -> Frame:
+def _fragments(data: bytes) -> list[bytes]:
+    """The items behind the first, which is the offset table (PS3.5 annex A.4); the last may be cut short."""
+    position, found = 0, []
+    while data[position : position + 4] == _ITEM:
+        end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
+        found.append(data[position + 8 : end])
+        position = end
+    return found[1:]
+
+
+def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset, enough: int | None) -> Frame:
     """Decode a JPEG, JPEG-LS or JPEG 2000 frame."""
     stream = codestream.describe(data)
     if stream is None:
@@ -156,6 +173,9 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset) -> Frame:
         raise _failed(f"frame {index} has another size than the header says", _size(told), _size(expected))
     if not stream.complete:
         raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes without an end marker", "an end marker")
+    smaller = None if enough is None else _reduced(data, stream, layout, enough)
+    if smaller is not None:
+        return Frame(smaller)
     clip = layout.syntax in LOSSY
     rgb = stream.kind == "jpeg" or layout.photometric in ("RGB", "YBR_ICT", "YBR_RCT")
     result = attempt(_imagecodecs, data, stream, layout)
@@ -166,6 +186,17 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset) -> Frame:
         return Frame(tidy(second, layout, clip=clip), rgb)
     got = result if isinstance(result, str) else _size(result.shape)
     raise _failed(f"frame {index} cannot be decoded", got, f"{NAMES[layout.syntax]} of {_size(expected)}")
+
+
+def _reduced(data: bytes, stream: Codestream, layout: Layout, enough: int) -> npt.NDArray[np.float32] | None:
+    """The frame at a lower resolution; None where there is none that is sure to be right."""
+    level = wavelet.level_for(stream, enough) if stream.signed == layout.signed else 0
+    values = attempt(wavelet.decode_reduced, data, stream, level) if level else None
+    if not isinstance(values, np.ndarray):
+        return None  # a full decode is tried, and says what is wrong
+    low, high = layout.stored_range
+    within = stream.precision <= layout.bits_stored or (low <= values.min() and values.max() <= high)
+    return values if within else None  # something else, such as an overlay, lies in the unused bits
 
 
 def _imagecodecs(data: bytes, stream: Codestream, layout: Layout) -> npt.NDArray[Any]:

@@ -27,6 +27,8 @@ class Codestream:
         signed: Whether the samples are signed; only JPEG 2000 can say so.
         is_rgb: Whether the components are RGB (True) or YCbCr (False); None where the codestream does not say.
         complete: Whether the end marker is there; without it the frame was cut.
+        levels: Wavelet decompositions of JPEG 2000: how often the picture can be halved without decoding it in full.
+        at_origin: Whether the picture starts where JPEG 2000's reference grid and its first tile do.
     """
 
     kind: str
@@ -37,6 +39,8 @@ class Codestream:
     signed: bool = False
     is_rgb: bool | None = None
     complete: bool = True
+    levels: int = 0
+    at_origin: bool = True
 
 
 def describe(frame: bytes) -> Codestream | None:
@@ -60,6 +64,7 @@ def _boxed(frame: bytes) -> int | None:
 
 def _jpeg_2000(frame: bytes, start: int) -> Codestream:
     capabilities, right, bottom, left, top = struct.unpack_from(">HIIII", frame, start + 6)
+    tile_left, tile_top = struct.unpack_from(">II", frame, start + 32)
     (components,) = struct.unpack_from(">H", frame, start + 40)
     depth = frame[start + 42]
     return Codestream(
@@ -70,7 +75,18 @@ def _jpeg_2000(frame: bytes, start: int) -> Codestream:
         precision=(depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
         complete=frame.rfind(_END) > start,
+        levels=_levels(frame, start + 2),
+        at_origin=not (left or top or tile_left or tile_top),
     )
+
+
+def _levels(frame: bytes, position: int) -> int:
+    """Decomposition levels of the COD segment in the main header (T.800 A.6.1); 0 where it is not found."""
+    while position + 9 < len(frame) and frame[position] == 0xFF and frame[position + 1] != 0x90:  # the first tile-part
+        if frame[position + 1] == 0x52:
+            return frame[position + 9]
+        position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return 0
 
 
 def _jpeg(frame: bytes) -> Codestream | None:
@@ -88,13 +104,14 @@ def _jpeg(frame: bytes) -> Codestream | None:
         if marker in _FRAME_KINDS:
             precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 2)
             ids = bytes(frame[position + 8 + 3 * index] for index in range(components))
+            sampling = frame[position + 9 : position + 8 + 3 * components : 3]
             return Codestream(
                 kind=_FRAME_KINDS[marker],
                 rows=rows,
                 columns=columns,
                 components=components,
                 precision=precision,
-                is_rgb=_is_rgb(ids, jfif, adobe),
+                is_rgb=_is_rgb(ids, jfif, adobe, len(set(sampling)) > 1),
                 complete=frame.rfind(_END) > position,
             )
         if marker in _OTHER_FRAMES or marker in (0xD9, 0xDA):
@@ -106,9 +123,9 @@ def _jpeg(frame: bytes) -> Codestream | None:
         position += length
 
 
-def _is_rgb(ids: bytes, jfif: bool, adobe: int | None) -> bool | None:
+def _is_rgb(ids: bytes, jfif: bool, adobe: int | None, is_subsampled: bool) -> bool | None:
     if ids in (b"RGB", b"rgb"):
         return True
     if adobe is not None:
         return adobe == 0
-    return False if jfif else None
+    return False if jfif or is_subsampled else None  # nobody subsamples green and blue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.errors import ImageError, Reason
-from medmm.io import codecs, elements, greyscale
+from medmm.io import codecs, elements, geometry, greyscale
 from medmm.io.dataset import Source, open_dataset
 from medmm.io.greyscale import Greyscale, Table, Window, greyscale_of
 from medmm.io.header import (
@@ -30,13 +31,16 @@ from medmm.types import Image
 __all__ = ["DicomHeader", "read_dicom", "read_header"]
 
 _PALETTE_TAGS = (*range(0x00281101, 0x00281105), *range(0x00281201, 0x00281205), 0x00281221, 0x00281222, 0x00281223)
-IMAGE_TAGS = (*IDENTIFYING, *DESCRIBING, *LAYOUT_TAGS, *greyscale.TAGS, *_PALETTE_TAGS)
+IMAGE_TAGS = (*IDENTIFYING, *DESCRIBING, *geometry.PLANE_TAGS, *LAYOUT_TAGS, *greyscale.TAGS, *_PALETTE_TAGS)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in luminance (ITU-R BT.601, as in PS3.3 C.7.6.3.1.2)."""
+_WIDE = 0.25
 _Shown = tuple[npt.NDArray[np.float32], dict[str, Any], tuple[str, ...]]
 
 
-def read_dicom(path: str | Path, size: int | None = None, window: str | None = "auto") -> Image:
+def read_dicom(
+    path: str | Path, size: int | None = None, window: str | None = "auto", *, real_world: bool = True
+) -> Image:
     """Read the image of a DICOM file.
 
     Args:
@@ -46,9 +50,12 @@ def read_dicom(path: str | Path, size: int | None = None, window: str | None = "
         window: ``auto`` gives [0, 1]: the first VOI LUT or window of the header, else the range of the pixels that are
             not padding; MONOCHROME1 is inverted. None gives the values after the modality LUT (HU for CT), with
             neither window nor inversion.
+        real_world: Without ``window``, real-world values stand instead where the header has no modality LUT or rescale
+            that says anything. Windows do not count in them: False gives the values that the windows count in.
 
     Returns:
-        float32 ``[1, H, W]``, or ``[1, D, H, W]`` for several frames, in their order. Colour becomes luminance.
+        float32 ``[1, H, W]``, or ``[1, D, H, W]`` for several frames: sorted along the normal where the header says
+        where they lie, else in their order. Colour becomes luminance.
 
     Raises:
         UsageError: ``size`` or ``window`` is not one of the above.
@@ -57,8 +64,10 @@ def read_dicom(path: str | Path, size: int | None = None, window: str | None = "
     check_request(size, window)
     source = open_dataset(Path(path), IMAGE_TAGS, with_pixels=True)
     layout = layout_of(source.dataset, source.syntax, source.big_endian)
-    make = _grey if layout.samples == 1 and layout.photometric in GREY else _colour
-    array, shown, notes = make(source, layout, size, window == "auto")
+    if layout.samples == 1 and layout.photometric in GREY:
+        array, shown, notes = _grey(source, layout, size, window == "auto", real_world)
+    else:
+        array, shown, notes = _colour(source, layout, size, window == "auto")
     spacing = resized_spacing(spacing_of(source, layout.frames), layout.rows, layout.columns, size)
     header = {
         "format": "dicom",
@@ -74,17 +83,24 @@ def read_dicom(path: str | Path, size: int | None = None, window: str | None = "
         "bits_stored": layout.bits_stored,
         **shown,
     }
-    return Image(array[None], spacing_mm=spacing, header=header, notes=(*layout.notes, *notes))
+    placed, placing = geometry.place_frames(array, source.dataset, layout, spacing)
+    return replace(placed, header=header, notes=(*layout.notes, *notes, *placing))
 
 
-def _grey(source: Source, layout: Layout, size: int | None, auto: bool) -> _Shown:
+def _grey(source: Source, layout: Layout, size: int | None, auto: bool, real_world: bool) -> _Shown:
     """Planes of a greyscale image, what to say of them in the header, and notes."""
     grey = greyscale_of(source.dataset, layout)
     planes = _Planes(layout.frames)
     low, high = np.inf, -np.inf
-    for index, frame in enumerate(codecs.decode(source.dataset, layout)):
+    enough = size if auto and _is_coarse(grey, layout) else None
+    for index, frame in enumerate(codecs.decode(source.dataset, layout, enough)):
         slope, intercept = grey.rescale_of(index) if grey.table is None else (1.0, 0.0)
         values = frame.values
+        real = grey.real_world_of(index) if real_world and not auto else None
+        if real is not None and real.line is not None:
+            slope, intercept = real.line
+        elif real is not None:
+            values = real.apply(values)
         if auto:
             values, least, most = _without_padding(values, grey, slope)
             ends = _ends(grey, least, most, slope, intercept)
@@ -94,12 +110,31 @@ def _grey(source: Source, layout: Layout, size: int | None, auto: bool) -> _Show
         planes.add(_rescaled(values, slope, intercept, size))
     array = planes.array()
     if not auto:
-        return array, {"window": None}, grey.notes
-    shown = _windowed(array, grey.voi, low, high)
+        is_real = real_world and bool(grey.real_world)
+        notes = ("The values are real-world values: the header has no rescale that says anything.",) if is_real else ()
+        return array, {"window": None, "windows": grey.windows}, (*grey.notes, *notes)
+    for plane, voi in zip(array, grey.frame_windows, strict=False):
+        plane[...] = voi.apply(plane)
+    shown = array if grey.frame_windows else _windowed(array, grey.voi, low, high)
+    if grey.presentation is not None:
+        shown = grey.presentation.present(shown)
     if grey.inverted and not (grey.voi is None and low >= high):  # a constant image stays black
         np.subtract(1, shown, out=shown)
-    told = {"window": _told(grey.voi, low, high), "inverted": grey.inverted}
+    told = {"window": _told(grey.voi, low, high), "windows": grey.windows, "inverted": grey.inverted}
     return shown, told, grey.notes
+
+
+def _is_coarse(grey: Greyscale, layout: Layout) -> bool:
+    """Whether a smaller picture gives the same grey: no table, padding or range needs every pixel, the window is wide.
+
+    A smaller picture differs by about a thousandth of the stored range, a narrow window would show it.
+    """
+    if grey.table is not None or grey.padding is not None or not isinstance(grey.voi, Window):
+        return False
+    if grey.presentation is not None or grey.frame_windows:
+        return False
+    low, high = layout.stored_range
+    return grey.voi.width >= _WIDE * (high - low) * max(abs(slope) for slope, _ in grey.rescale)
 
 
 def _rescaled(values: npt.NDArray[Any], slope: float, intercept: float, size: int | None) -> npt.NDArray[np.float32]:

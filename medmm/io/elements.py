@@ -100,6 +100,27 @@ def items(dataset: Dataset, tag: int) -> list[Dataset]:
     return list(value) if type(value).__name__ == "Sequence" else []
 
 
+def require_whole(dataset: Dataset, tag: int) -> None:
+    """Refuse an element that the end of the file cuts short: of a sequence the parser keeps the items in front.
+
+    Must be called before anything else looks into the element.
+
+    Raises:
+        ImageError: ``HEADER_INVALID``: the value is shorter than the element says.
+    """
+    element = dataset.get_item(tag, keep_deferred=True)
+    length, value = getattr(element, "length", None), None if element is None else element.value
+    if isinstance(value, bytes) and length not in (None, 0xFFFFFFFF) and len(value) < length:
+        raise ImageError(
+            Reason.HEADER_INVALID,
+            "the file is cut short",
+            where=f"DICOM element ({tag >> 16:04X},{tag & 0xFFFF:04X})",
+            got=f"{len(value):,} bytes",
+            expected=f"{length:,} bytes",
+            fix="The file was probably not copied whole: fetch it again.",
+        )
+
+
 def _decoded(value: bytes) -> str:
     try:
         return value.decode("utf-8")

@@ -1,31 +1,39 @@
-"""The greyscale pipeline of PS3.3 C.11 and PS3.4 annex N: modality LUT, VOI LUT or window, inversion, padding."""
+"""The greyscale pipeline of PS3.3 C.11 and PS3.4 annex N: modality LUT, VOI LUT or window, inversion, padding.
+
+Real-world values stand instead of the modality LUT where the header has none that says anything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from medmm.errors import ImageError
 from medmm.io import elements
+from medmm.io.lookup_table import EXPLANATION, Table, table_of
+from medmm.io.real_world import MAPPINGS, Mapping, mapping_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from medmm.io.layout import Layout
 
-INTERCEPT, SLOPE, MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
-CENTER, WIDTH, FUNCTION, VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
-DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006
-PADDING, PADDING_LIMIT, SHAPE = 0x00280120, 0x00280121, 0x20500020
+INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT = 0x00281052, 0x00281053, 0x00281054, 0x00283000
+CENTER, WIDTH, WINDOW_NAME, FUNCTION, VOI_LUT = 0x00281050, 0x00281051, 0x00281055, 0x00281056, 0x00283010
+PADDING, PADDING_LIMIT, SHAPE, PRESENTATION_LUT = 0x00280120, 0x00280121, 0x20500020, 0x20500010
 SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 FRAME_TRANSFORM, FRAME_VOI = 0x00289145, 0x00289132
 TAGS = (
-    *(INTERCEPT, SLOPE, MODALITY_LUT, CENTER, WIDTH, FUNCTION, VOI_LUT),
-    *(PADDING, PADDING_LIMIT, SHAPE, SHARED_GROUPS, FRAME_GROUPS),
+    *(INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT, CENTER, WIDTH, WINDOW_NAME, FUNCTION, VOI_LUT),
+    *(PADDING, PADDING_LIMIT, SHAPE, PRESENTATION_LUT, SHARED_GROUPS, FRAME_GROUPS, MAPPINGS),
 )
+_T = TypeVar("_T")
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_LONGEST_NAME = 64
 _LARGEST = 1e20
 """Bound of slope and intercept: beyond it 32-bit samples leave the range of float32."""
 
@@ -55,53 +63,41 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A lookup table (PS3.3 C.11.1.1.1).
-
-    Attributes:
-        first: Input value of the first entry; values below get the first entry, values beyond the last one.
-        entries: float32 ``[N]``.
-        bits: Bits of an entry; the output range is 0 to ``2**bits - 1``.
-    """
-
-    first: int
-    entries: npt.NDArray[np.float32]
-    bits: int
-
-    def lookup(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Entries for whole numbers."""
-        return self.entries[np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)]
-
-    def display(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Map ``values`` to [0, 1]; between two entries in a straight line, since resizing leaves whole numbers."""
-        inputs = self.first + np.arange(len(self.entries))
-        shown = np.interp(values, inputs, self.entries / float((1 << self.bits) - 1))
-        return np.clip(shown, 0, 1).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
 class Greyscale:
     """How stored values become grey.
 
     Attributes:
         rescale: Slope and intercept of each frame, or one pair for all.
         table: Modality LUT that stands instead of the rescale, None if there is none.
-        voi: Window or VOI LUT, None if the header has none.
+        voi: Window or VOI LUT, the first frame's; None if the header has none.
+        frame_windows: Window of each frame, where they differ; else empty.
+        windows: What the header offers to choose from (of the first frame), with the names it gives; ``voi`` first.
+        presentation: Presentation LUT from grey to P-values, None if there is none.
         padding: Lowest and highest stored value that mean "no pixel here", None if there are none.
         inverted: Whether low values are white.
+        real_world: Real-world values of each frame, or of all, where there is no modality LUT or rescale that says
+            anything; else empty. They are the image's values, but no window counts in them.
         notes: What was odd.
     """
 
     rescale: tuple[tuple[float, float], ...]
     table: Table | None
     voi: Window | Table | None
+    frame_windows: tuple[Window, ...]
+    windows: tuple[dict[str, Any], ...]
+    presentation: Table | None
     padding: tuple[int, int] | None
     inverted: bool
+    real_world: tuple[Mapping, ...]
     notes: tuple[str, ...]
 
     def rescale_of(self, frame: int) -> tuple[float, float]:
         """Slope and intercept of a frame."""
         return self.rescale[frame if len(self.rescale) > 1 else 0]
+
+    def real_world_of(self, frame: int) -> Mapping | None:
+        """Real-world values of a frame; None where the modality LUT or rescale holds."""
+        return self.real_world[frame if len(self.real_world) > 1 else 0] if self.real_world else None
 
 
 def greyscale_of(dataset: Dataset, layout: Layout) -> Greyscale:
@@ -112,23 +108,39 @@ def greyscale_of(dataset: Dataset, layout: Layout) -> Greyscale:
             note instead, for it changes how values are shown and not what they are.
     """
     notes: list[str] = []
-    transforms = _macros(dataset, FRAME_TRANSFORM, layout.frames)
-    pairs = [_rescale(item, notes) for item in transforms] or [_rescale(dataset, notes)]
-    voi: Window | Table | None = None
-    try:
-        voi = _voi(dataset, layout, notes)
-    except ImageError:
-        notes.append("The window of the header cannot be read and was left out.")
+    holders = _macros(dataset, FRAME_TRANSFORM, layout.frames) or [dataset]
+    pairs = [_rescale(item, notes) for item in holders]
     tables = elements.items(dataset, MODALITY_LUT)
-    shape = elements.text(dataset, SHAPE)
+    table = table_of(tables[0], layout.signed) if tables else None
+    says_nothing = table is None and all(_is_plain(item, pair) for item, pair in zip(holders, pairs, strict=True))
+    # what goes into the VOI LUT is what comes out of the modality LUT, and a table gives no negative values
+    signed = table is None and min(end * slope + add for end in layout.stored_range for slope, add in pairs) < 0
+    shapes = elements.items(dataset, PRESENTATION_LUT)
+    presentation = _left_out_if_broken(
+        lambda: table_of(shapes[0], False) if shapes else None, "presentation LUT", notes
+    )
+    vois = _left_out_if_broken(lambda: _vois(dataset, layout, signed, notes), "window", notes) or [None]
+    inverted = layout.photometric == "MONOCHROME1" or elements.text(dataset, SHAPE) == "INVERSE"
     return Greyscale(
         rescale=tuple(pairs[:1] if len(set(pairs)) == 1 else pairs),
-        table=_table(tables[0], layout.signed) if tables else None,
-        voi=voi,
+        table=table,
+        voi=vois[0],
+        frame_windows=tuple(voi for voi in vois if isinstance(voi, Window)) if len(vois) > 1 else (),
+        windows=tuple(_offered((_macros(dataset, FRAME_VOI, layout.frames) or [dataset])[0])),
+        presentation=presentation,
         padding=_padding(dataset, layout),
-        inverted=layout.photometric == "MONOCHROME1" or shape == "INVERSE",
+        inverted=inverted and presentation is None,
+        real_world=_real_world(dataset, layout) if says_nothing else (),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _left_out_if_broken(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:
+    try:
+        return read()
+    except ImageError:
+        notes.append(f"The {what} of the header cannot be read and was left out.")
+        return None
 
 
 def _macros(dataset: Dataset, tag: int, frames: int) -> list[Dataset]:
@@ -153,18 +165,46 @@ def _rescale(dataset: Dataset, notes: list[str]) -> tuple[float, float]:
     return pair[0] or 1.0, pair[1]
 
 
-def _voi(dataset: Dataset, layout: Layout, notes: list[str]) -> Window | Table | None:
-    """The first VOI LUT, else the first window."""
-    macros = _macros(dataset, FRAME_VOI, layout.frames)
-    holder = macros[0] if macros else dataset
-    tables = elements.items(holder, VOI_LUT)
+def _is_plain(dataset: Dataset, pair: tuple[float, float]) -> bool:
+    """Whether a rescale leaves the values as they are and gives them no unit (US: unspecified, PS3.3 C.11.1.1.2)."""
+    return pair == (1, 0) and (elements.text(dataset, RESCALE_TYPE) or "US") in ("US", "UNSPECIFIED")
+
+
+def _real_world(dataset: Dataset, layout: Layout) -> tuple[Mapping, ...]:
+    """The mapping of all frames or of each; empty where a frame has none."""
+    shared = elements.items(dataset, SHARED_GROUPS)[:1]
+    common = [elements.items(holder, MAPPINGS) for holder in (*shared, dataset)]
+    groups = [elements.items(group, MAPPINGS) for group in elements.items(dataset, FRAME_GROUPS)[: layout.frames]]
+    for found in (common[:1], groups if len(groups) == layout.frames else [], common[1:]):
+        mappings = [mapping for items in found if (mapping := mapping_of(items, layout.signed)) is not None]
+        if mappings and len(mappings) == len(found):
+            return tuple(mappings)
+    return ()
+
+
+def _vois(dataset: Dataset, layout: Layout, signed: bool, notes: list[str]) -> list[Window | Table | None]:
+    """The first VOI LUT, else the first window: one for all frames, or one for each where all have windows."""
+    holders = _macros(dataset, FRAME_VOI, layout.frames) or [dataset]
+    tables = elements.items(holders[0], VOI_LUT)
     if tables:
-        return _table(tables[0], layout.signed)
+        return [table_of(tables[0], signed)]
+    windows = [_window(holder, layout, notes) for holder in holders]
+    if len(set(windows)) == 1:
+        return [windows[0]]
+    if None in windows:
+        notes.append("Only some frames have a window; the first frame's was taken for all.")
+        return [next(window for window in windows if window is not None)]
+    notes.append("Frames have windows of their own; each was shown with its own.")
+    return list(windows)
+
+
+def _window(holder: Dataset, layout: Layout, notes: list[str]) -> Window | None:
+    """The first window."""
     centers, widths = elements.numbers(holder, CENTER, "DS"), elements.numbers(holder, WIDTH, "DS")
     if not centers or not widths:
         return None
     function = elements.text(holder, FUNCTION) or "LINEAR"
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+    if function not in _FUNCTIONS:
         notes.append("The VOI LUT function is unknown; LINEAR was taken.")
         function = "LINEAR"
     if not (np.isfinite(centers[0]) and 0 < widths[0] < np.inf):
@@ -173,32 +213,24 @@ def _voi(dataset: Dataset, layout: Layout, notes: list[str]) -> Window | Table |
     if function == "LINEAR" and (layout.is_float or widths[0] < 1):
         notes.append("LINEAR counts whole grey values, and these are not; LINEAR_EXACT was taken.")
         function = "LINEAR_EXACT"
-    if len(macros) > 1 and len({tuple(elements.numbers(item, CENTER, "DS")) for item in macros}) > 1:
-        notes.append("Frames have windows of their own; the first frame's was taken for all.")
     return Window(centers[0], widths[0], function)
 
 
-def _table(dataset: Dataset, signed: bool) -> Table:
-    """Read one item of a LUT sequence.
-
-    Raises:
-        ImageError: ``HEADER_INVALID``: descriptor or data are missing or too short.
-    """
-    descriptor = elements.numbers(dataset, DESCRIPTOR, "US")
-    data = elements.raw_bytes(dataset, LUT_DATA)
-    if len(descriptor) < 3 or data is None:
-        raise elements.invalid(LUT_DATA, "a descriptor of three numbers, and data")
-    count, first, bits = (int(value) for value in descriptor[:3])
-    count = count % 65536 or 65536  # 0 stands for 2**16
-    if signed and first > 32767:  # explicit VR may say US where the values are signed
-        first -= 65536
-    element: Any = dataset.get_item(LUT_DATA)
-    order = "<" if getattr(element, "is_little_endian", True) else ">"
-    kind = "u1" if len(data) < 2 * count else f"{order}u2"
-    entries = np.frombuffer(data, kind, min(count, len(data) // np.dtype(kind).itemsize)).astype(np.float32)
-    if len(entries) < count or not 1 <= bits <= 16:
-        raise elements.invalid(LUT_DATA, f"{count} entries of 1 to 16 bits")
-    return Table(first, entries, bits)
+def _offered(holder: Dataset) -> list[dict[str, Any]]:
+    """VOI LUTs and windows of a header with their names; what cannot be read is left out."""
+    offered: list[dict[str, Any]] = []
+    for item in elements.items(holder, VOI_LUT):
+        offered.append({"function": "LUT", "name": (elements.text(item, EXPLANATION) or "")[:_LONGEST_NAME]})
+    try:
+        centers, widths = elements.numbers(holder, CENTER, "DS"), elements.numbers(holder, WIDTH, "DS")
+    except ImageError:
+        return offered
+    names = elements.texts(holder, WINDOW_NAME)
+    function = elements.text(holder, FUNCTION) or "LINEAR"
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        name = names[index][:_LONGEST_NAME] if index < len(names) else ""
+        offered.append({"function": function, "center": center, "width": width, "name": name})
+    return offered
 
 
 def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 
 STUDY_DATE, ACCESSION, MODALITY, MANUFACTURER, MODEL = 0x00080020, 0x00080050, 0x00080060, 0x00080070, 0x00081090
 PATIENT_ID, BIRTH_DATE, SEX, AGE = 0x00100020, 0x00100030, 0x00100040, 0x00101010
 VIEW, VIEW_CODE, CODE_MEANING, IMAGE_LATERALITY, LATERALITY = 0x00185101, 0x00540220, 0x00080104, 0x00200062, 0x00200060
+BODY_PART = 0x00180015
 PIXEL_SPACING, IMAGER_SPACING, SCANNED_SPACING = 0x00280030, 0x00181164, 0x00182010
 SLICE_SPACING, THICKNESS, PIXEL_MEASURES = 0x00180088, 0x00180050, 0x00289110
 ROWS, COLUMNS, FRAMES, PHOTOMETRIC = 0x00280010, 0x00280011, 0x00280008, 0x00280004
@@ -27,7 +28,7 @@ _SPACING_TAGS = (PIXEL_SPACING, IMAGER_SPACING, SCANNED_SPACING, SLICE_SPACING, 
 DESCRIBING = (MODALITY, MANUFACTURER, MODEL, VIEW, VIEW_CODE, IMAGE_LATERALITY, LATERALITY, *_SPACING_TAGS)
 IDENTIFYING = (SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID)
 HEADER_TAGS = (
-    *(*IDENTIFYING, *DESCRIBING, STUDY_DATE, ACCESSION, PATIENT_ID, BIRTH_DATE, SEX, AGE),
+    *(*IDENTIFYING, *DESCRIBING, BODY_PART, STUDY_DATE, ACCESSION, PATIENT_ID, BIRTH_DATE, SEX, AGE),
     *(ROWS, COLUMNS, FRAMES, PHOTOMETRIC, SHARED_GROUPS, FRAME_GROUPS),
 )
 _MEDIA_SOP_CLASS, _MEDIA_SOP_UID = 0x00020002, 0x00020003
@@ -55,6 +56,7 @@ class DicomHeader:
         device: Manufacturer and model.
         rows, columns, frames: Size in pixels; None where there is no image.
         spacing_mm: (row, column) spacing in millimetres, with the frames' spacing before it for a volume.
+        body_part: Body Part Examined.
         photometric: Photometric Interpretation.
         syntax: Transfer Syntax UID.
         has_pixels: Whether pixel data follow the header.
@@ -77,6 +79,7 @@ class DicomHeader:
     columns: int | None
     frames: int
     spacing_mm: tuple[float, ...] | None
+    body_part: str | None
     photometric: str | None
     syntax: str
     has_pixels: bool
@@ -113,6 +116,7 @@ def read_header(path: str | Path) -> DicomHeader:
         columns=columns,
         frames=frames,
         spacing_mm=spacing_of(source, frames),
+        body_part=elements.text(dataset, BODY_PART),
         photometric=elements.text(dataset, PHOTOMETRIC),
         syntax=source.syntax,
         has_pixels=source.has_pixels,

@@ -28,6 +28,8 @@ HEADER_BYTES = 544
 _GZIP_LARGEST_RATIO = 1032
 """What deflate makes of a run of equal bytes."""
 _MAGIC = {b"n+1\0": 344, b"ni1\0": 344, b"n+2\0": 4, b"ni2\0": 4}
+_UNITS_MM = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
+"""Code of a unit of length other than millimetres, its name, and millimetres in it."""
 _CHUNK = 1 << 24
 _FLAT = 1e-12
 """Determinant, in cubic millimetres, below which an affine has no inverse."""
@@ -131,7 +133,10 @@ def _samples(path: Path, length: int, header: Nifti1Header) -> npt.NDArray[np.fl
         got = None if isinstance(kind, str) else str(kind)
         raise ImageError(Reason.SYNTAX_UNSUPPORTED, "samples of this type are not read", where=_WHERE, got=got,
                          expected="integers, floating-point numbers or RGB")  # fmt: skip
-    data = np.frombuffer(_bytes(path, length, int(header.get_data_offset()), count * kind.itemsize), kind)
+    offset = attempt(lambda: int(header.get_data_offset()))
+    if isinstance(offset, str):
+        raise ImageError(Reason.HEADER_INVALID, "the place of the samples cannot be read", where=_WHERE)
+    data = np.frombuffer(_bytes(path, length, offset, count * kind.itemsize), kind)
     if kind.names:
         data = np.stack([data[name] for name in "RGB"], axis=-1) @ LUMA
     scaling = attempt(header.get_slope_inter)
@@ -187,7 +192,10 @@ def _cut(got: str, expected: int) -> ImageError:
 
 
 def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
-    """(i, j, k, 1) to RAS millimetres: sform, else qform, else the voxel size alone; the first that can be inverted."""
+    """(i, j, k, 1) to RAS millimetres: sform, else qform, else the voxel size alone; the first that can be inverted.
+
+    Where the header says that its lengths are metres or micrometres, they are turned into millimetres.
+    """
     choices = (
         ("sform", lambda: header.get_sform() if int(header["sform_code"]) > 0 else None),
         ("qform", lambda: header.get_qform() if int(header["qform_code"]) > 0 else None),
@@ -195,13 +203,42 @@ def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
     )
     for name, read in choices:
         affine = attempt(read)
-        if isinstance(affine, np.ndarray) and np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > _FLAT:
+        if isinstance(affine, np.ndarray) and _is_usable(affine):
             if name == "voxel size":
                 notes.append("The header does not say how the volume lies in space; its own axes were taken.")
-            return affine.astype(np.float64)
+            if name == "sform" and _differs(affine, attempt(choices[1][1])):
+                notes.append("Sform and qform say different things; the sform was taken.")
+            return _millimetres(header, notes) @ affine.astype(np.float64)
         if affine is not None:
             notes.append(f"The {name} cannot be used.")
     raise ImageError(Reason.HEADER_INVALID, "no usable affine", where=_WHERE, expected="a sform, qform or voxel size")
+
+
+def _is_usable(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether an affine can be inverted and says for each axis which way it runs."""
+    from nibabel import orientations
+
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > _FLAT:
+        return False
+    turn = attempt(orientations.io_orientation, affine)
+    return isinstance(turn, np.ndarray) and bool(np.isfinite(turn).all())
+
+
+def _differs(affine: npt.NDArray[np.float64], other: object) -> bool:
+    """Whether a second affine, if there is a usable one, turns, stretches or places voxels otherwise."""
+    if not isinstance(other, np.ndarray) or not np.isfinite(other).all():
+        return False
+    size = np.linalg.norm(affine[:3, :3], axis=0).max()
+    return bool(np.abs(affine - other)[:3, :3].max() > 0.01 * size or np.abs(affine - other)[:3, 3].max() > 0.1 * size)
+
+
+def _millimetres(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
+    """From the header's unit of length (xyzt_units, bits 0 to 2) to millimetres; no unit means millimetres."""
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in _UNITS_MM:
+        return np.eye(4)
+    notes.append(f"Lengths are given in {_UNITS_MM[unit][0]}.")
+    return np.diag([_UNITS_MM[unit][1]] * 3 + [1.0])
 
 
 def _canonical(

@@ -29,7 +29,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         metadata: Words to keep beside them.
 
     Raises:
-        ResourceError: The disk is full.
+        ResourceError: The disk is full; the bytes that the tensors need are said.
     """
     from safetensors.torch import save_file
 
@@ -41,7 +41,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
             continue
         seen[key] = name
         kept[name] = tensor.detach().to("cpu").clone().contiguous()
-    with replacing(path) as temporary, full_disk_named(path):
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
+    with full_disk_named(path, needed), replacing(path) as temporary:
         # One entry only: safetensors writes several in no order, and the same weights must be the same bytes.
         save_file(kept, str(temporary), {_METADATA: json.dumps(dict(metadata or {}), sort_keys=True)})
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import Config
+from medmm.data import indexing
 from medmm.data import manifest as manifests
 from medmm.pipelines._console import Console
 
 
-def index_into(config: Config, out: Path, console: Console) -> manifests.IndexResult:
+def index_into(config: Config, out: Path, console: Console, deep: bool = False) -> indexing.IndexResult:
     """Write ``manifest.parquet`` and the pairing into ``out``.
 
     Raises:
@@ -22,7 +23,7 @@ def index_into(config: Config, out: Path, console: Console) -> manifests.IndexRe
     """
     source = ready(config, console)
     with console.progress("indexing") as progress:
-        return manifests.index(source.data, config.seed, out, progress=progress)
+        return indexing.index(source.data, config.seed, out, progress=progress, deep=deep)
 
 
 def ready(config: Config, console: Console) -> Config:
@@ -30,11 +31,16 @@ def ready(config: Config, console: Console) -> Config:
     if config.data.reader != "phantom" or config.data.path is not None:
         return config
     from medmm.data.phantom import cached
+    from medmm.data.phantom.options import Options
 
     phantom = config.data.phantom
     with console.progress(f"generating {phantom.studies} phantom studies") as progress:
         folder = cached(
-            config.seed, phantom.studies, phantom.size, progress=lambda done: progress(done, phantom.studies)
+            config.seed,
+            phantom.studies,
+            phantom.size,
+            progress=lambda done: progress(done, phantom.studies),
+            options=Options.of(phantom),
         )
     return config.model_copy(update={"data": config.data.model_copy(update={"path": folder})})
 
@@ -72,15 +78,20 @@ def _expected(config: Config) -> dict[str, Any]:
     return {**same, "train": max(1, number - val - test), "val": val, "test": test}
 
 
-def show_pairing(result: manifests.IndexResult, console: Console) -> None:
+def show_pairing(result: indexing.IndexResult, console: Console) -> None:
     """Say what was paired, what not and why, and how patients were shared out."""
     counts = result.counts
     console.line(
         f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images, "
         f"{counts['paired']} paired with a report"
     )
+    for what in ("masks", "questions"):
+        if number := counts[f"with_{what}"]:
+            console.line(f"  with {what}: {number} studies")
     for name, number in result.rejected.items():
         console.line(f"  set aside: {number} x {name}")
+    for name, number in result.doubts.items():
+        console.line(f"  doubtful: {number} x {name}")
     if bare := counts["image_without_report"]:
         console.line(f"  without report: {bare} studies")
     if (lone := counts["studies_without_patient"]) == counts["studies"]:

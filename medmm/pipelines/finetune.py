@@ -33,6 +33,8 @@ def command(
     from medmm.training import plan as plans
 
     plans.choose_device(config.device)  # before anything is read or claimed
+    if call.dry_run and plans.rank() > 0:
+        raise typer.Exit(ExitCode.DONE)  # the plan is the same for all; the first process says it
     if call.dry_run:
         return _dry(call, config)
     if plans.processes() == 1:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from medmm.errors import ExitCode
 from medmm.pipelines import _cli
 
 
 @_cli.stage
-def command(call: _cli.Invocation) -> Mapping[str, Any]:
-    """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html.
+def command(
+    call: _cli.Invocation,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Open every image: find broken ones and such as several patients share.")
+    ] = False,
+) -> Mapping[str, Any]:
+    """Pair scans with reports: writes manifest.parquet, pairing.json and pairing.html, and names doubtful pairs.
 
     An index of the same source and settings is replaced, another one only with --resume, other files never.
     """
@@ -28,11 +35,12 @@ def command(call: _cli.Invocation) -> Mapping[str, Any]:
     out = call.folder("runs/index")
     config = _data.ready(config, call.console)
     pairing.require_free(out, config.data, replace=call.resume)
-    result = _data.index_into(config, out, call.console)
+    result = _data.index_into(config, out, call.console, deep)
     _data.show_pairing(result, call.console)
     call.console.line(f"wrote {out / 'manifest.parquet'} and {out / 'pairing.html'}")
     code = ExitCode.QUARANTINED if result.rejected else ExitCode.DONE
-    return {"out": out, **result.counts, "rejected": dict(result.rejected), "exit_code": code}
+    told = {"rejected": dict(result.rejected), "doubts": dict(result.doubts)}
+    return {"out": out, **result.counts, **told, "exit_code": code}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

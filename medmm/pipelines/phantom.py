@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from medmm import registry
+from medmm.config.sources import PhantomConfig
+from medmm.errors import UsageError
+from medmm.io.atomic import full_disk_named
 from medmm.pipelines import _cli
-
-_BYTES_A_STUDY = 100_000  # one radiograph of 256 x 256 in 16 bits, two masks, a report
 
 
 @_cli.stage
@@ -17,24 +20,57 @@ def command(
     call: _cli.Invocation,
     studies: Annotated[int | None, typer.Option("--studies", metavar="N", help="How many studies.")] = None,
 ) -> Mapping[str, Any]:
-    """Make studies with known findings: DICOM, reports, masks and truth.parquet."""
+    """Make studies with known findings: DICOM or NIfTI, reports, masks and truth.parquet."""
+    from medmm.data.phantom.options import Options
+
     extra = {"data": {"phantom": {"studies": studies}}} if studies is not None else {}
     config = call.load_config(None, **extra)
     wanted = config.data.phantom
+    options = Options.of(wanted)
     if call.dry_run:
-        megabytes = wanted.studies * _BYTES_A_STUDY * (wanted.size / 256) ** 2 / 1e6
+        megabytes = wanted.studies * options.study_bytes(wanted.size) / 1e6
         call.console.line(
-            f"would make {wanted.studies} studies of {wanted.size} x {wanted.size} pixels, about {megabytes:.0f} MB "
-            "on disk, in about 0.3 GB of memory a core"
+            f"would make {wanted.studies} {_each(wanted)}, about {megabytes:.0f} MB "
+            f"on disk, in about {0.3 + math.prod(wanted.volume_shape) * options.ct * 40e-9:.1f} GB of memory a core"
         )
         return {"dry_run": True, "studies": wanted.studies, "megabytes": megabytes}
+    if wanted.layout is not None:
+        return _written(call, config.seed, wanted)
     from medmm.data.phantom import generate
 
     out = call.folder("runs/phantom")
     with call.console.progress("generating studies") as progress:
-        generate(out, wanted.studies, config.seed, wanted.size, progress=lambda done: progress(done, wanted.studies))
+        generate(
+            out,
+            wanted.studies,
+            config.seed,
+            wanted.size,
+            progress=lambda done: progress(done, wanted.studies),
+            options=options,
+        )
     call.console.line(f"wrote {wanted.studies} studies and truth.parquet to {out}")
     return {"out": out, "studies": wanted.studies, "seed": config.seed}
+
+
+def _each(wanted: PhantomConfig) -> str:
+    """What a study is made of."""
+    if wanted.modality == "ct":
+        return f"CT scans of {' x '.join(map(str, wanted.volume_shape))} voxels"
+    both = ", most upright ones with a lateral view," if "lateral" in wanted.views else ""
+    return f"studies of {wanted.size} x {wanted.size} pixels{both}".rstrip(",")
+
+
+def _written(call: _cli.Invocation, seed: int, wanted: PhantomConfig) -> Mapping[str, Any]:
+    """Write the studies as a public collection would have them, into an empty folder."""
+    out = call.folder(f"runs/phantom-{wanted.layout}")
+    if out.is_dir() and any(out.iterdir()):
+        fix = "Name an empty folder, or a new one."
+        raise UsageError("the folder is not empty", where="--out", got=f"data.phantom.layout={wanted.layout}", fix=fix)
+    with full_disk_named(out), call.console.progress(f"writing {wanted.studies} studies as {wanted.layout}"):
+        out.mkdir(parents=True, exist_ok=True)
+        registry.resolve("layout", str(wanted.layout))(out, seed, range(wanted.studies), wanted.size)
+    call.console.line(f"wrote {wanted.studies} studies in the layout {wanted.layout} to {out}")
+    return {"out": out, "studies": wanted.studies, "seed": seed, "layout": wanted.layout}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medmm.errors import Reason, ReportError
@@ -80,6 +81,22 @@ def parse_openi_xml(data: bytes) -> OpeniReport:
         mesh_major=tuple(term.text.strip() for term in root.iterfind(".//MeSH/major") if term.text),
         mesh_automatic=tuple(term.text.strip() for term in root.iterfind(".//MeSH/automatic") if term.text),
     )
+
+
+def compose_report(parts: Iterable[tuple[str, str]], source_format: str) -> Report:
+    """Make a report of sections that the source keeps apart, such as the columns of a table.
+
+    ``report.raw`` is ``LABEL: text`` of every part that has text, an empty line between them; all offsets refer to it.
+
+    Args:
+        parts: Labels in capitals (``FINDINGS``, ...; one that is no section's name is kept as text alone) and texts.
+        source_format: What the parts were read from.
+
+    Raises:
+        ReportError: None of the parts has text (``Reason.REPORT_EMPTY``).
+    """
+    pairs = [(label, text.strip()) for label, text in parts]
+    return replace(_compose([(label, text) for label, text in pairs if text]), source_format=source_format)
 
 
 def read_report(path: Path | str) -> Report:

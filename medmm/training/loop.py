@@ -26,6 +26,7 @@ from medmm.models.weights import load_into
 from medmm.tasks.base import LossOutput, Task
 from medmm.training.checkpoint import Standing, load_state, save_state
 from medmm.training.optim import Average, make_optimizer, named_moments, rate, restore_moments
+from medmm.training.pace import Pace
 from medmm.training.plan import Plan
 from medmm.types import study_tag
 
@@ -73,7 +74,7 @@ class Loop:
     ) -> None:
         self.task, self.train, self.validation = task, train, validation
         self.config, self.plan, self.folder, self.mark, self.hooks = config, plan, folder, mark, hooks or Hooks()
-        self.standing = Standing()
+        self.standing, self.pace = Standing(), Pace()
         self.accelerator = make_accelerator(config, plan)
         self.device = self.accelerator.device
         task.model.to(self.device)
@@ -95,7 +96,8 @@ class Loop:
         self.model, self.optimizer = self.accelerator.prepare(self.task.model, self.optimizer)
         started = time.monotonic() - self.standing.seconds
         for step, batches in self._steps():
-            self._step(step, batches)
+            with self.pace.working():
+                self._step(step, batches)
             self.standing.step = step + 1
             self.standing.seconds = time.monotonic() - started
             self._after(step)
@@ -114,7 +116,7 @@ class Loop:
         made = ahead(self._batches(first * number), _AHEAD)
         try:
             for step in range(first, self.plan.steps):
-                yield step, [batch.to(self.device) for batch in itertools.islice(made, number)]
+                yield step, [batch.to(self.device) for batch in self.pace.take(made, number)]
         finally:
             made.close()  # type: ignore[attr-defined]
 
@@ -186,7 +188,8 @@ class Loop:
         numbers = {name: value / count for name, value in window.items()}
         numbers["lr"] = self.config.train.lr * rate(done - 1, self.plan.steps, self.config.train.warmup)
         self.standing.train.append({"step": done, **numbers})
-        self._tell({f"train/{name}": value for name, value in numbers.items()}, done)
+        told = numbers | {"wait_share": self.pace.wait_share}  # a time, so it is no part of the history
+        self._tell({f"train/{name}": value for name, value in told.items()}, done)
 
     def _validate(self, done: int) -> None:
         numbers = self._judged()
@@ -198,8 +201,7 @@ class Loop:
             self.best = {name: value.detach().cpu().clone() for name, value in self._evaluated().state_dict().items()}
             return
         self.standing.rounds += 1
-        patience = self.config.train.patience
-        self.standing.finished = bool(patience) and self.standing.rounds >= patience
+        self.standing.finished = 0 < self.config.train.patience <= self.standing.rounds
 
     def _judged(self) -> dict[str, float]:
         """Validation as the first process finds it: each has running statistics of its own, and all must agree."""
@@ -240,8 +242,8 @@ class Loop:
             return
         module = self.accelerator.unwrap_model(self.model)
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        tensors: dict[str, Mapping[str, Tensor]] = {"model": module.state_dict()}
-        tensors["optimizer"] = named_moments(module, optimizer)
+        moments = named_moments(module, optimizer)
+        tensors: dict[str, Mapping[str, Tensor]] = {"model": module.state_dict(), "optimizer": moments}
         if self.average is not None:
             tensors["ema"] = self.average.model.state_dict()
         if self.best is not None:
@@ -249,8 +251,7 @@ class Loop:
         save_state(self.folder, self.standing, tensors, self.mark, self.config.train.keep_states)
 
     def _restore(self) -> None:
-        found = load_state(self.folder, self.mark)
-        if found is None:
+        if (found := load_state(self.folder, self.mark)) is None:
             return
         self.standing, tensors = found
         load_into(self.task.model, tensors["model"], "model.safetensors")

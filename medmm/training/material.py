@@ -64,7 +64,7 @@ def gather(
         manifest: Studies with their split.
         config: The run's config.
         plan: How many studies are used.
-        folder: Where the image cache lies.
+        folder: Where images lie that the shared cache does not take.
         task: Encodes the studies, or makes the task that does from the training studies.
         progress: Called as ``progress(done, total, note)``.
 
@@ -93,12 +93,13 @@ def gather(
         config.model.max_views,
         workers,
         tell,
+        config.cache,
     )
     kept = [[sample for sample in one.samples if sample.study_id in cache] for one in encoded]
     aside = [*encoded[0].rejections, *encoded[1].rejections, *unread]
     if not kept[0]:
         raise DataError("no training study can be used", where="data", got=_reasons(aside))
-    return made, Material(cache, kept[0], kept[1], aside, _notes(encoded))
+    return made, Material(cache, kept[0], kept[1], aside, [*_notes(encoded), *cache.notes])
 
 
 def _nothing_to_learn_from(manifest: Manifest) -> DataError:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from medmm.training.loop import Hooks, Loop
 from medmm.training.material import Material, gather
 from medmm.training.plan import Plan, choose_device, plan, processes, rank
 from medmm.training.portable import portable
-from medmm.training.provenance import config_hash, describe_run, read_record, write_record
+from medmm.training.provenance import RECORD, config_hash, describe_run, read_record, write_record
 
 __all__ = ["LoadedModel", "RunResult", "agreed", "finetune", "load", "plan_for", "usable"]
 _PATIENCE = timedelta(days=1)  # of processes for the one that reads the images; where one dies, torchrun ends all
@@ -88,39 +88,15 @@ def finetune(
     chosen = chosen or plan_for(config, manifest, out, resume)
     torch.set_num_threads(chosen.threads)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
-    record = describe_run(config, chosen.device, manifest.data_hash, manifest.split_hash, tracker.run_id)
-    record |= {"plan": chosen.as_dict(), "finished": False, **material.counts()}
-    record["patients_in_several_splits"] = manifest.counts()["patients_in_several_splits"]
+    record = _record(config, manifest, chosen, material, tracker.run_id)
     if _is_main():
-        if tracker.run_id is None or read_record(out).get("mlflow_run_id") != tracker.run_id:
-            tracker.log_params({**deidentified(config), "plan": chosen.as_dict()})  # MLflow takes them but once
-        write_record(out, record)
-        material.write_rejections(out / "quarantine.jsonl")
-        tracker.log_tags({"data_hash": manifest.data_hash, "split_hash": manifest.split_hash})
-    loop = Loop(
-        task,
-        StudyDataset(material.cache, material.train, task.padding, config.seed, config.train.augment),
-        StudyDataset(material.cache, material.validation, task.padding, config.seed) if material.validation else None,
-        config,
-        chosen,
-        out,
-        _mark(config, manifest, material, chosen),
-        Hooks(progress, tracker.log_metrics),
-    )
+        _announce(config, out, chosen, material, record, tracker)
+    loop = _loop(config, manifest, out, chosen, task, material, Hooks(progress, tracker.log_metrics))
     standing = loop.run(resume)
     if _is_main():
         settled = task.settle(loop.validation_batches) if material.validation else {}
         _finish(task, config, out, chosen, standing, material, record, settled, tracker)
-    loss = standing.best_loss if standing.best_loss is not None else standing.train[-1]["loss"]
-    return RunResult(
-        out,
-        standing.step,
-        standing.seconds / 60,
-        loss,
-        standing.best_step or standing.step,
-        Counter(str(one.reason) for one in material.rejections),
-        standing.best_loss is not None,
-    )
+    return _result(out, standing, material)
 
 
 def _prepare(
@@ -139,6 +115,47 @@ def _prepare(
 
     with _state(chosen.device).main_process_first():
         return gather(manifest, config, chosen, out / "cache", known or build, progress)
+
+
+def _record(config: Config, manifest: Manifest, chosen: Plan, material: Material, run_id: str | None) -> dict[str, Any]:
+    """What ``run.json`` says of a run that has begun."""
+    record = describe_run(config, chosen.device, manifest.data_hash, manifest.split_hash, run_id)
+    record |= {"plan": chosen.as_dict(), "finished": False, **material.counts()}
+    return record | {"patients_in_several_splits": manifest.counts()["patients_in_several_splits"]}
+
+
+def _announce(
+    config: Config, out: Path, chosen: Plan, material: Material, record: dict[str, Any], tracker: Tracker
+) -> None:
+    """Say on disk and to the tracker what is going to be trained, and on what."""
+    if tracker.run_id is None or read_record(out).get("mlflow_run_id") != tracker.run_id:
+        tracker.log_params({**deidentified(config), "plan": chosen.as_dict()})  # MLflow takes them but once
+    write_record(out, record)
+    material.write_rejections(out / "quarantine.jsonl")
+    tracker.log_tags({key: record[key] for key in ("data_hash", "split_hash")})
+
+
+def _loop(
+    config: Config, manifest: Manifest, out: Path, chosen: Plan, task: Task, material: Material, hooks: Hooks
+) -> Loop:
+    """The loop over the samples; only those of training are augmented."""
+    cache, padding, seed = material.cache, task.padding, config.seed
+    train = StudyDataset(cache, material.train, padding, seed, config.train.augment)
+    validation = StudyDataset(cache, material.validation, padding, seed) if material.validation else None
+    return Loop(task, train, validation, config, chosen, out, _mark(config, manifest, material, chosen), hooks)
+
+
+def _result(out: Path, standing: Standing, material: Material) -> RunResult:
+    """How the run ended; where nothing was validated the last weights are those that were kept."""
+    return RunResult(
+        out=out,
+        steps=standing.step,
+        minutes=standing.seconds / 60,
+        best_loss=standing.best_loss if standing.best_loss is not None else standing.train[-1]["loss"],
+        best_step=standing.best_step or standing.step,
+        aside=Counter(str(one.reason) for one in material.rejections),
+        validated=standing.best_loss is not None,
+    )
 
 
 def _finish(
@@ -179,13 +196,13 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
 
     Raises:
         UsageError: A GPU is asked for and there is none.
-        CheckpointError: The run was started with another number of processes.
+        CheckpointError: The run was started with another number of processes, or its plan is of another version.
     """
     found = read_record(out).get("plan") if resume else None
     if not found:
         fresh: Plan = agreed(plan(config, usable(manifest)) if _is_main() else None, config.device)
         return fresh
-    stored = Plan(**found)
+    stored = _stored_plan(found)
     if stored.processes != processes():
         raise CheckpointError(
             "the run was started with another number of processes",
@@ -195,6 +212,23 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
             fix=f"Use torchrun --nproc_per_node {stored.processes}, or begin in another --out.",
         )
     return replace(stored, device=choose_device(config.device), machine_gb=None)
+
+
+def _stored_plan(found: Any) -> Plan:
+    """The plan that ``run.json`` holds; another version may have written other entries."""
+    known = {one.name: one.default is MISSING for one in fields(Plan)}  # name to whether it must be there
+    entries = dict(found) if isinstance(found, Mapping) else {}
+    unknown = [f"unknown {name}" for name in sorted(entries.keys() - known.keys())]
+    missing = [f"missing {name}" for name, required in known.items() if required and name not in entries]
+    if not unknown and not missing:
+        return Plan(**entries)
+    raise CheckpointError(
+        "the run's plan was made by another version of medmm",
+        where=f"{RECORD}, plan",
+        got=", ".join(unknown + missing),
+        expected=f"the entries {', '.join(known)}",
+        fix=f"Go on with the version that {RECORD} names under versions, or begin in another --out.",
+    )
 
 
 def usable(manifest: Manifest) -> int:

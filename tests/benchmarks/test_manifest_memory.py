@@ -19,7 +19,8 @@ _SCRIPT = """
 import json, re, sys, time
 from pathlib import Path
 from medmm.config.schema import DataConfig
-from medmm.data.manifest import Manifest, index
+from medmm.data.indexing import index
+from medmm.data.manifest import Manifest
 
 folder = Path(sys.argv[1])
 columns = {"image": "file", "report": "report", "patient": "patient", "study": "study", "view": "view"}

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from medmm import registry
-from medmm.config.schema import Config
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import StudyDataset
 from medmm.errors import CheckpointError, Reason
@@ -16,16 +15,6 @@ from medmm.models.weights import load_into, load_tensors, save_tensors
 from medmm.reports.parse import parse_report
 from medmm.types import ImageRef, Status, Study
 
-SMALL = {
-    "preprocess": {"size": 32},
-    "model": {
-        "encoder": {"width": 32},
-        "findings": {"minimum": 2},
-        "decoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 32},
-    },
-    "train": {"lr": 3e-3},
-    "generate": {"max_tokens": 16},
-}
 COUNT, VIEWS = 9, 2
 ASIDE = {"report_gen": [Reason.IMAGE_WITHOUT_REPORT, Reason.SECTION_MISSING, Reason.IMAGE_WITHOUT_REPORT]}
 """Why a task sets aside a study without report, one whose report says nothing asked for, and another of the first."""
@@ -55,13 +44,17 @@ def wordless(number):
 STUDIES = [study(number) for number in range(COUNT)]
 
 
-def make(name, seed=0):
-    config = Config.model_validate(SMALL | {"task": name})
-    torch.manual_seed(seed)
-    kind = registry.resolve("task", name)
-    task = kind.build(config, STUDIES)
-    task.model.eval()
-    return task
+@pytest.fixture
+def make(small):
+    """Build a task on the studies: ``make(name, seed)``."""
+
+    def build(name, seed=0):
+        torch.manual_seed(seed)
+        task = registry.resolve("task", name).build(small.model_copy(update={"task": name}), STUDIES)
+        task.model.eval()
+        return task
+
+    return build
 
 
 def batch_of(task, indices=tuple(range(COUNT))):
@@ -88,19 +81,19 @@ def loss_of(task, batch, seed=0):
     return {"total": float(output.total), **{name: float(part) for name, part in output.parts.items()}}
 
 
-def test_it_is_called_as_in_the_registry(name):
+def test_it_is_called_as_in_the_registry(name, make):
     kind = registry.resolve("task", name)
     assert kind.name == name
     assert make(name).name == name
 
 
-def test_the_same_seed_builds_the_same_weights(name):
+def test_the_same_seed_builds_the_same_weights(name, make):
     one, two, other = (make(name, seed).model.state_dict() for seed in (0, 0, 1))
     assert {key: value.tolist() for key, value in one.items()} == {key: value.tolist() for key, value in two.items()}
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
-def test_samples_come_in_the_order_of_the_studies(name):
+def test_samples_come_in_the_order_of_the_studies(name, make):
     task = make(name)
     encoded = task.encode(iter(STUDIES))  # studies come as a stream
     assert [sample.study_id for sample in encoded.samples] == [one.study_id for one in STUDIES]
@@ -115,7 +108,7 @@ def test_samples_come_in_the_order_of_the_studies(name):
     assert ragged <= set(task.padding) <= set(encoded.samples[0].targets)
 
 
-def test_a_study_without_target_is_set_aside_with_its_reason_and_no_study_is_lost(name):
+def test_a_study_without_target_is_set_aside_with_its_reason_and_no_study_is_lost(name, make):
     task = make(name)
     studies = [bare(0), *STUDIES[:4], wordless(1), *STUDIES[4:], bare(2)]
     encoded = task.encode(studies)
@@ -126,7 +119,7 @@ def test_a_study_without_target_is_set_aside_with_its_reason_and_no_study_is_los
     assert "Zyxwv" not in "".join(one.detail for one in encoded.rejections)
 
 
-def test_the_loss_is_finite_and_its_parts_are_detached(name):
+def test_the_loss_is_finite_and_its_parts_are_detached(name, make):
     task = make(name)
     batch = batch_of(task)
     for training in (True, False):
@@ -141,7 +134,7 @@ def test_the_loss_is_finite_and_its_parts_are_detached(name):
             assert torch.isfinite(part)
 
 
-def test_the_loss_reaches_every_weight(name):
+def test_the_loss_reaches_every_weight(name, make):
     task = make(name)
     task.model.train()
     task.loss(task.model, batch_of(task)).total.backward()
@@ -150,7 +143,7 @@ def test_the_loss_reaches_every_weight(name):
     assert all(torch.isfinite(weight.grad).all() for weight in task.model.parameters())
 
 
-def test_the_loss_falls_on_a_batch_that_is_learned(name):
+def test_the_loss_falls_on_a_batch_that_is_learned(name, make):
     task = make(name)
     batch = batch_of(task)
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
@@ -165,7 +158,7 @@ def test_the_loss_falls_on_a_batch_that_is_learned(name):
     assert after["total"] < 0.8 * before["total"]
 
 
-def test_the_loss_is_random_by_torchs_generator_alone(name):
+def test_the_loss_is_random_by_torchs_generator_alone(name, make):
     task = make(name)
     batch = batch_of(task)
     task.model.train()
@@ -179,7 +172,7 @@ def test_the_loss_is_random_by_torchs_generator_alone(name):
     assert loss_of(task, batch, seed=1) == loss_of(task, batch, seed=2)
 
 
-def test_padding_does_not_change_a_studys_loss(name):
+def test_padding_does_not_change_a_studys_loss(name, make):
     task = make(name)
     lengths = [sample.length for sample in task.encode(STUDIES).samples]
     shortest, longest = int(np.argmin(lengths)), int(np.argmax(lengths))
@@ -197,7 +190,7 @@ def test_padding_does_not_change_a_studys_loss(name):
     assert loss_of(task, cut) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_what_was_saved_loads_with_the_same_loss_and_drafts_bit_for_bit(name, tmp_path):
+def test_what_was_saved_loads_with_the_same_loss_and_drafts_bit_for_bit(name, make, tmp_path):
     task = make(name)
     batch = batch_of(task)
     with torch.no_grad():
@@ -233,7 +226,7 @@ def test_what_was_saved_loads_with_the_same_loss_and_drafts_bit_for_bit(name, tm
     assert again.draft(batch.images, batch.view_mask) == drafts
 
 
-def test_a_description_that_is_missing_broken_or_of_another_format_is_refused(name, tmp_path):
+def test_a_description_that_is_missing_broken_or_of_another_format_is_refused(name, make, tmp_path):
     task = make(name)
     with pytest.raises(CheckpointError):
         type(task).load(tmp_path / "absent", task.config)
@@ -249,7 +242,7 @@ def test_a_description_that_is_missing_broken_or_of_another_format_is_refused(na
         type(task).load(tmp_path, task.config)
 
 
-def test_each_study_gets_one_draft_of_its_own(name):
+def test_each_study_gets_one_draft_of_its_own(name, make):
     task = make(name)
     with torch.no_grad():
         for weight in task.model.parameters():
@@ -266,7 +259,7 @@ def test_each_study_gets_one_draft_of_its_own(name):
             assert alone[0].findings[finding].probability == pytest.approx(said.probability, abs=1e-5)
 
 
-def test_probabilities_are_given_for_the_findings_that_are_named_and_no_other(name):
+def test_probabilities_are_given_for_the_findings_that_are_named_and_no_other(name, make):
     task = make(name)
     batch = batch_of(task)
     for draft in task.draft(batch.images, batch.view_mask):
@@ -276,7 +269,7 @@ def test_probabilities_are_given_for_the_findings_that_are_named_and_no_other(na
         assert all(isinstance(said.status, Status) for said in draft.findings.values())
 
 
-def test_settling_sets_what_it_says_and_repeats(name):
+def test_settling_sets_what_it_says_and_repeats(name, make):
     task = make(name)
     batch = batch_of(task)
     first = dict(task.settle(lambda: [batch]))

@@ -148,9 +148,63 @@ def test_a_server_that_is_dead_is_said_within_seconds(monkeypatch):
     start = time.monotonic()
     with pytest.raises(UsageError, match="'http:' store"), open_tracker(TrackingConfig(), "dead"):
         raise AssertionError("never opened")
-    assert time.monotonic() - start < 60  # four minutes with MLflow's own patience
+    assert time.monotonic() - start < 30  # four minutes with MLflow's own patience
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+PATIENCE = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
+
+
+@pytest.mark.parametrize(
+    ("own", "open_", "ended"),
+    [
+        ({}, ("2", "5"), ("1", "1")),
+        ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "77"}, ("2", "77"), ("1", "77")),
+        ({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "9", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}, ("9", "5"), ("9", "5")),
+    ],
+)
+def test_patience_is_short_while_a_run_is_open_and_what_the_user_has_set_stays(own, open_, ended, store, monkeypatch):
+    import mlflow
+
+    end, seen = mlflow.end_run, []
+
+    def said():
+        return tuple(os.environ.get(key) for key in PATIENCE)
+
+    def fail(*given, **named):
+        raise OSError("gone")
+
+    def watched(status):
+        seen.append(said())
+        end(status)
+
+    for key in PATIENCE:
+        monkeypatch.delenv(key, raising=False)
+    for key, value in own.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(mlflow, "end_run", watched)
+    with open_tracker(TrackingConfig(uri=store), "whole"):
+        seen.append(said())
+    monkeypatch.setattr(mlflow, "log_metrics", fail)
+    with open_tracker(TrackingConfig(uri=store), "fails") as tracker:
+        tracker.log_metrics({"loss": 1.0})
+    assert seen == [open_, open_, ended]
+    assert said() == tuple(own.get(key) for key in PATIENCE)
+
+
+@pytest.mark.parametrize(("own", "timeout"), [(None, "120"), ("77", "77")])
+def test_a_server_may_take_its_time_to_store_a_model(own, timeout, store, tmp_path, monkeypatch):
+    seen = []
+    for key in PATIENCE:
+        monkeypatch.delenv(key, raising=False)
+    if own is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", own)
+    monkeypatch.setattr("mlflow.pyfunc.log_model", lambda **named: seen.append([os.environ[key] for key in PATIENCE]))
+    with open_tracker(TrackingConfig(uri=store), "model") as tracker:
+        tracker.log_model(tmp_path)
+    assert seen == [["2", timeout]]
+    assert os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") == own
 
 
 def test_a_store_whose_tables_cannot_be_made_is_refused(store, monkeypatch):

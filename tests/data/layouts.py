@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 
+from medmm import registry
 from medmm.config.schema import DataConfig
 
 REPORTS = (
@@ -153,3 +154,78 @@ def phantom(root: Path) -> DataConfig:
 
     generate(root, 5, 0, 64)
     return DataConfig(reader="phantom", path=root)
+
+
+def written_table(root: Path) -> DataConfig:
+    """Five phantom studies as a table of one's own."""
+    from medmm.data.phantom.layouts.table import COLUMNS, TABLE
+
+    registry.resolve("layout", "table")(root, 0, range(5), 64)
+    return DataConfig(reader="table", path=root / TABLE, columns=dict(COLUMNS))
+
+
+def written_openi(root: Path) -> DataConfig:
+    """Five phantom studies as Open-i publishes them."""
+    config = _written("openi", root)
+    return config.model_copy(update={"path": root / "ecgen-radiology", "image_root": root / "NLMCXR_png"})
+
+
+def openi_csv(root: Path) -> DataConfig:
+    """Five phantom studies as Open-i's pair of tables."""
+    registry.resolve("layout", "openi-csv")(root, 0, range(5), 64)
+    return DataConfig(reader="openi", path=root)
+
+
+def written_r2gen(root: Path) -> DataConfig:
+    """Five phantom studies as R2Gen's annotation."""
+    return _written("r2gen", root)
+
+
+def mimic_cxr(root: Path) -> DataConfig:
+    """Five phantom studies as MIMIC-CXR, with DICOM images."""
+    return _written("mimic-cxr", root)
+
+
+def mimic_cxr_jpg(root: Path) -> DataConfig:
+    """Five phantom studies as MIMIC-CXR-JPG, the reports in the same folders."""
+    registry.resolve("layout", "mimic-cxr-jpg")(root, 0, range(5), 64)
+    return DataConfig(reader="mimic-cxr", path=root)
+
+
+def mimic_cxr_bare(root: Path) -> DataConfig:
+    """Five phantom studies as MIMIC-CXR without any of its tables."""
+    config = mimic_cxr(root)
+    for path in root.glob("*.csv.gz"):
+        path.unlink()
+    return config
+
+
+def chexpert_plus(root: Path) -> DataConfig:
+    """Five phantom studies as CheXpert Plus, in its two parts."""
+    return _written("chexpert-plus", root)
+
+
+def padchest(root: Path) -> DataConfig:
+    """Five phantom studies as PadChest."""
+    return _written("padchest", root)
+
+
+def decathlon(root: Path) -> DataConfig:
+    """Five phantom studies as a task of the Medical Segmentation Decathlon."""
+    return _written("decathlon", root, 32)
+
+
+def nnunet(root: Path) -> DataConfig:
+    """Five phantom studies as nnU-Net's raw data."""
+    return _written("nnunet", root, 32)
+
+
+def vqa_rad(root: Path) -> DataConfig:
+    """Five phantom studies as VQA-RAD is published; the last one's questions are its test."""
+    return _written("vqa-rad", root)
+
+
+def _written(reader: str, root: Path, size: int = 64) -> DataConfig:
+    """Five phantom studies in the layout of a reader, as :mod:`medmm.data.phantom.layouts` writes it."""
+    registry.resolve("layout", reader)(root, 0, range(5), size)
+    return DataConfig(reader=reader, path=root)

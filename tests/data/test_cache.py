@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import PreprocessConfig
-from medmm.data import cache as caches
 from medmm.data import decoding
 from medmm.data.cache import ImageCache, preprocess_hash, read_view
 from medmm.errors import ImageError, Reason
@@ -30,6 +29,11 @@ def picture(path, seed, side=48):
 
 def study(name, *paths):
     return Study(study_id=name, patient_key=name, images=tuple(ImageRef(path=path) for path in paths))
+
+
+def stored(cache):
+    """All rows, uint16 ``[R, 1, S, S]``."""
+    return np.stack([cache.stored[row] for row in range(len(cache.stored))])
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_processes_give_the_same_as_none(studies, tmp_path):
     studies.append(study("bad", tmp_path / "bad.png"))
     alone, aside = ImageCache.build(studies, SMALL, tmp_path / "a", max_views=2, workers=0)
     shared, aside_too = ImageCache.build(studies, SMALL, tmp_path / "b", max_views=2, workers=2)
-    np.testing.assert_array_equal(alone.stored, shared.stored)
+    np.testing.assert_array_equal(stored(alone), stored(shared))
     assert alone.rows == shared.rows
     assert aside == aside_too
 
@@ -78,33 +82,30 @@ def test_an_unreadable_image_gives_way_to_the_next_and_a_study_without_any_stays
 def test_a_whole_cache_is_opened_again_and_a_changed_file_read_anew(studies, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     first, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
+    before = stored(first)
     calls = []
-    monkeypatch.setattr(caches, "decode", lambda *words: calls.append(1) or decoding.decode(*words))
+    attempt = decoding.attempt
+    monkeypatch.setattr(decoding, "attempt", lambda *words: calls.append(1) or attempt(*words))
     again, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
     assert calls == []
-    np.testing.assert_array_equal(first.stored, again.stored)
+    np.testing.assert_array_equal(before, stored(again))
     path = studies[0].images[0].path
     picture(path, 99)
     os.utime(path, ns=(1, 1))
     changed, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
-    assert calls == [1]
+    assert calls == [1]  # one of the five files
     np.testing.assert_array_equal(changed.views("one")[0], read_view(path, SMALL))
     ImageCache.build(studies, PreprocessConfig(size=40), folder, max_views=2)
-    assert calls == [1, 1]
+    assert calls == [1] * 6
 
 
-def test_a_cache_cut_off_is_made_anew(studies, tmp_path):
-    folder = tmp_path / "cache"
-    whole, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
-    (index,) = folder.glob("*.json")
-    index.unlink()
-    again, _ = ImageCache.build(studies, SMALL, folder, max_views=2)
-    np.testing.assert_array_equal(whole.stored, again.stored)
-
-
-def test_its_files_are_private_for_they_name_studies(studies, tmp_path):
+def test_its_files_are_private_and_name_nobody(studies, tmp_path):
     ImageCache.build(studies, SMALL, tmp_path / "cache", max_views=2)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()} == {0o600}
+    files = list((tmp_path / "cache").iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+    words = [b"three", str(tmp_path).encode(), b"4.png"]
+    assert not [path for path in files for word in words if word in path.read_bytes() or word in path.name.encode()]
 
 
 def test_volumes_are_stretched_to_the_depth(tmp_path):
@@ -126,25 +127,32 @@ def test_the_wrong_kind_of_image_is_set_aside(depth, name, tmp_path):
     with pytest.raises(ImageError) as caught:
         read_view(tmp_path / name, PreprocessConfig(size=32, depth=depth))
     assert caught.value.reason is Reason.DIMENSIONS_MISMATCH
+    cache, aside = ImageCache.build(
+        [study("x", tmp_path / name)], PreprocessConfig(size=32, depth=depth), tmp_path / "cache", max_views=1
+    )
+    got, expected = ("a projection", "a volume") if depth else ("a volume of 4 slices", "a projection")
+    assert [one.detail for one in aside] == [f"an image of the wrong kind; got {got}; expected {expected}"]
+    assert "x" not in cache
 
 
 def test_a_reading_process_that_dies_costs_one_image(tmp_path):
     target = tmp_path / "rows"
     target.write_bytes(bytes(2 * 32 * 32 * 2))
     good = picture(tmp_path / "good.png", 3)
-    process = decoding.ReadingProcess(target, 0, SMALL)
+    process = decoding.ReadingProcess(SMALL)
+    first, second = (decoding.Job(good, target, offset) for offset in (0, 2 * 32 * 32))
     try:
-        assert process.ask(decoding.Job(0, good)).reason is None
+        assert process.ask(first).reason is None
         process._running.kill()
         process._running.wait()
-        died = process.ask(decoding.Job(1, good))
+        died = process.ask(second)
         assert died.reason is Reason.DECODE_FAILED
         assert "-9" in died.detail
-        assert process.ask(decoding.Job(1, good)).reason is None
+        assert process.ask(second).reason is None
     finally:
         process.end()
-    stored = np.frombuffer(target.read_bytes(), np.uint16).reshape(2, 1, 32, 32)
-    np.testing.assert_array_equal(stored[1], decoding.read_stored(good, SMALL))
+    pixels = np.frombuffer(target.read_bytes(), np.uint16).reshape(2, 1, 32, 32)
+    np.testing.assert_array_equal(pixels[1], decoding.read_stored(good, SMALL))
 
 
 def test_a_bug_in_a_reading_process_is_named_without_its_message(capsys):
@@ -153,7 +161,7 @@ def test_a_bug_in_a_reading_process_is_named_without_its_message(capsys):
     def fail(job):
         raise ValueError("DOE^JOHN")
 
-    decoding.serve(['[0, "x"]'], said.append, fail)
+    decoding.serve(['["x", "y", 0]'], said.append, fail)
     assert json.loads(said[0])["bug"].startswith("ValueError in test_cache.py:")
     assert "DOE" not in said[0]
 

@@ -36,8 +36,8 @@ def source(layouts, tmp_path):
         {"file": f"{number}.png", "who": f"DOE^JANE {number % 6}", "part": part, "note": TEXTS[number % 3]}
         for number, part in enumerate(parts)
     ]
-    for row in rows:
-        layouts.write_png(tmp_path / "in" / row["file"])
+    for number, row in enumerate(rows):
+        layouts.write_png(tmp_path / "in" / row["file"], number)
     path = layouts.write_csv(tmp_path / "in" / "t.csv", rows)
     return ["--data", f"table:{path}", "data.columns.image=file", "data.columns.report=note"]
 
@@ -133,3 +133,25 @@ def test_a_failed_index_and_a_source_named_otherwise_are_no_hindrance(layouts, t
     monkeypatch.chdir(tmp_path)
     (out / "pairing.json").write_text(json.dumps({"source": pairing.source_of(DataConfig(reader="dicom", path="in"))}))
     pairing.require_free(out, config, replace=False)
+
+
+def test_a_deep_pass_finds_broken_and_shared_images(stage, source, tmp_path):
+    """Image 3 is cut short, image 4 is a copy of another patient's image 1, seen through another window."""
+    import cv2
+
+    folder = tmp_path / "in"
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:60])
+    cv2.imwrite(str(folder / "4.png"), 30 + cv2.imread(str(folder / "1.png"), 0) // 2)
+    words = (*source, "data.columns.patient=who", "--deep", "--json", "--out", tmp_path / "out")
+    code, said = stage(*words)
+    told = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    assert code == 10
+    assert told["rejected"]["decode_failed"] == 1
+    assert told["doubts"] == {"same_image_for_several_patients": 1}
+    (doubt,) = map(json.loads, (tmp_path / "out" / "doubts.jsonl").read_text().splitlines())
+    assert (doubt["study_id"], doubt["other_study_id"]) == ("4.png", "1.png")
+    page = (tmp_path / "out" / "pairing.html").read_text()
+    assert "Two patients share an image: an image like one of another patient" in page
+    studies = {one.study_id: one for one in Manifest.open(tmp_path / "out" / "manifest.parquet").studies()}
+    assert studies["3.png"].images == ()
+    assert len(studies["0.png"].images[0].content_hash) == 64

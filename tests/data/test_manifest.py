@@ -13,7 +13,8 @@ import pytest
 from medmm.config.schema import DataConfig, SplitConfig
 from medmm.data import manifest as manifests
 from medmm.data import spool
-from medmm.data.manifest import Manifest, build, index
+from medmm.data.indexing import index
+from medmm.data.manifest import Manifest, build
 from medmm.errors import DataError, Reason, ResourceError
 from medmm.reports.parse import parse_openi_xml, parse_report
 from medmm.types import (
@@ -106,7 +107,7 @@ def test_counts_and_split(tmp_path):
     assert summary.counts == {
         "studies": 23, "patients": 13, "images": 22, "reports": 22, "paired": 21, "image_without_report": 1,
         "report_without_image": 1, "report_without_target": 1, "patients_in_several_splits": 0,
-        "studies_without_patient": 0,
+        "studies_without_patient": 0, "with_masks": 0, "with_questions": 0,
     }  # fmt: skip
     assert summary.patients == {"train": 6, "val": 3, "test": 4}
     opened = Manifest.open(tmp_path / "m.parquet")
@@ -222,7 +223,7 @@ def test_index_writes_all_and_says_it(layouts, tmp_path):
     told = []
     result = index(config, 0, tmp_path / "out", progress=lambda done, total=None, note="": told.append((done, total)))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "manifest.parquet", "pairing.html", "pairing.json", "quarantine.jsonl",
+        "doubts.jsonl", "manifest.parquet", "pairing.html", "pairing.json", "quarantine.jsonl",
     ]  # fmt: skip
     assert result.rejected == {"file_empty": 1}
     assert (result.counts["studies"], result.counts["patients"], result.counts["images"], result.counts["paired"]) == (

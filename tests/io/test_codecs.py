@@ -93,10 +93,21 @@ def test_lossy_values_beyond_the_stored_bits_are_clipped(write_dicom):
     np.testing.assert_array_equal(stored(path), np.full((16, 16), 1023))
 
 
-@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: codecs.NAMES[uid])
-def test_cut_frames_are_refused(write_dicom, syntax):
+@pytest.mark.parametrize(
+    ("syntax", "what", "expected"),
+    [
+        *((syntax, "is cut short", "an end marker") for syntax in (J2K, JLS, JPLL)),
+        (codecs.RLE, "has a broken RLE header", "2 segments in their order"),
+        (codecs.DEFLATED_FRAMES, "is cut short", "3,840 bytes"),
+    ],
+    ids=lambda value: codecs.NAMES.get(value, ""),
+)
+def test_cut_frames_are_refused(write_dicom, syntax, what, expected):
     coded = LOSSLESS[syntax](SMOOTH)
-    refused(write_dicom(SMOOTH, syntax=syntax, coded=[coded[: len(coded) // 2]], **TWELVE))
+    with pytest.raises(ImageError) as caught:
+        read_dicom(write_dicom(SMOOTH, syntax=syntax, coded=[coded[: len(coded) // 2]], **TWELVE))
+    assert caught.value.reason is Reason.DECODE_FAILED
+    assert (caught.value.what, caught.value.expected) == (f"frame 0 {what}", expected)
 
 
 def test_missing_frames_and_lying_sizes_are_refused_before_they_are_decoded(write_dicom):

@@ -130,6 +130,101 @@ def test_faults_have_their_reasons(tmp_path):
     assert reason_of(tmp_path / "pair.hdr") is Reason.NOT_AN_IMAGE
 
 
+def patched(path, offset, value, kind):
+    """Overwrite a field of the header, where nibabel would not write it so."""
+    data = bytearray(path.read_bytes())
+    field = np.atleast_1d(np.array(value, kind)).tobytes()
+    data[offset : offset + len(field)] = field
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("handed", [1.0, -1.0, 0.0])
+@pytest.mark.parametrize("turn", [(0, 0, 0), (0.5, -0.3, 0.2), (1, 0, 0), (0, 0.999, 0.01)])
+def test_qform_alone(tmp_path, handed, turn):
+    """Method 2: the quaternion, and pixdim[0], which turns the third axis where it is -1 and counts as 1 if it is 0."""
+    path = write(tmp_path / "x.nii", RNG.integers(0, 100, (4, 5, 6)).astype(np.int16), np.diag([2.0, 3, 4, 1]))
+    patched(path, 252, [1, 0], "<i2")  # qform_code, sform_code
+    patched(path, 256, [*turn, 11, -7, 5], "<f4")
+    patched(path, 76, handed, "<f4")
+    peer = nib.as_closest_canonical(nib.load(path))
+    image = read_image(path, window=None)
+    np.testing.assert_allclose(image.affine, peer.affine @ FLIP, atol=1e-5)
+    np.testing.assert_array_equal(image.array[0], peer.get_fdata().T)
+    assert image.notes == ()
+
+
+def test_no_form_at_all(tmp_path):
+    """Method 1: the voxel size says nothing of where the volume lies; nibabel's guess is taken and noted."""
+    path = patched(write(tmp_path / "x.nii", np.zeros((4, 5, 6), np.int16)), 252, [0, 0], "<i2")
+    image = read_image(path, window=None)
+    np.testing.assert_allclose(image.affine, nib.as_closest_canonical(nib.load(path)).affine @ FLIP, atol=1e-5)
+    assert "does not say how the volume lies" in image.notes[0]
+
+
+def test_forms_that_disagree_are_noted(tmp_path):
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), None)
+    image.set_sform(np.diag([2.0, 3, 4, 1]), code=2)
+    image.set_qform(np.diag([2.0, 3, 4, 1]), code=1)
+    nib.save(image, tmp_path / "same.nii")
+    assert read_image(tmp_path / "same.nii").notes == ()
+    image.set_qform(np.diag([-2.0, 3, 4, 1]), code=1)
+    nib.save(image, tmp_path / "other.nii")
+    got = read_image(tmp_path / "other.nii")
+    assert got.notes == ("Sform and qform say different things; the sform was taken.",)
+    assert got.affine[0, 2] == 2
+
+
+@pytest.mark.parametrize(("unit", "factor", "notes"), [(2, 1, 0), (0, 1, 0), (1, 1000, 1), (3, 0.001, 1), (10, 1, 0)])
+def test_lengths_become_millimetres(tmp_path, unit, factor, notes):
+    """xyzt_units: 1 metre, 2 millimetre, 3 micrometre; 8 is a second, which is no length."""
+    path = patched(write(tmp_path / "x.nii", np.zeros((2, 3, 4), np.int16), np.diag([2.0, 3, 4, 1])), 123, unit, "u1")
+    image = read_image(path)
+    np.testing.assert_allclose(image.spacing_mm, np.array([4, 3, 2]) * factor)
+    assert len(image.notes) == notes
+
+
+def test_five_axes_and_a_slope(tmp_path):
+    array = RNG.integers(0, 100, (2, 3, 4, 2, 3)).astype(np.int16)
+    path = patched(write(tmp_path / "x.nii", array, ROTATED), 112, [0.5, -3], "<f4")
+    image = read_image(path, window=None)
+    expected = nib.as_closest_canonical(nib.load(path)).get_fdata()
+    np.testing.assert_allclose(image.array, expected.reshape(*expected.shape[:3], -1, order="F").T)
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan, np.inf])
+def test_a_slope_that_means_none(tmp_path, slope):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    path = patched(write(tmp_path / "x.nii", array, np.eye(4)), 112, slope, "<f4")
+    np.testing.assert_array_equal(read_image(path, window=None).array[0].T, nib.load(path).get_fdata())
+
+
+def test_headers_that_once_broke_the_reader(tmp_path):
+    """Axes that cannot be told apart are no affine; samples that lie nowhere are refused."""
+    path = write(tmp_path / "x.nii", np.zeros((2, 3, 4), np.int16), np.diag([2.0, 3, 4, 1]))
+    patched(path, 280, [2, 1e20, 0, 0], "<f4")
+    image = read_image(path)
+    assert image.spacing_mm == (4, 3, 2)
+    assert image.notes[0] == "The sform cannot be used."
+    assert reason_of(patched(path, 108, np.nan, "<f4")) is Reason.HEADER_INVALID
+
+
+@pytest.mark.slow
+def test_random_headers_give_a_volume_or_a_reason(tmp_path):
+    path = write(tmp_path / "x.nii", RNG.integers(0, 100, (8, 9, 7)).astype(np.int16), np.diag([2.0, 3, 4, 1]))
+    whole = path.read_bytes()
+    for _ in range(3000):
+        data = bytearray(whole)
+        for place in RNG.integers(0, 348, RNG.integers(1, 6)):
+            data[place] = RNG.choice([255, 127, int(RNG.integers(0, 256))])
+        path.write_bytes(data)
+        try:
+            image = read_image(path)
+        except ImageError:  # anything else is a fault
+            continue
+        assert np.isfinite(image.affine).all()
+
+
 @pytest.mark.shared
 def test_real_volumes_equal_nibabels(shared):
     for path in sorted((shared / "nifti").iterdir()):

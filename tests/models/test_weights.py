@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
-from medmm.errors import CheckpointError
+from medmm.errors import CheckpointError, ResourceError
 from medmm.models import weights
 
 
@@ -91,3 +92,17 @@ def test_empty_tensors_are_not_taken_for_shared(tmp_path):
     back = weights.load_tensors(tmp_path / "w.safetensors")
     assert {name: tuple(value.shape) for name, value in back.items()} == {"a": (0,), "b": (0, 2), "c": (3,)}
     np.testing.assert_array_equal(back["c"], [0, 1, 2])
+
+
+def test_a_full_disk_is_said_with_the_bytes_that_the_tensors_need(tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    shared = torch.zeros(5, dtype=torch.float32)
+    named = {"a": shared, "again": shared, "b": torch.zeros(2, 3, dtype=torch.bfloat16)}
+    with pytest.raises(
+        ResourceError, match=r"w\.safetensors: the disk is full; got [\d,]+ bytes free; expected 32 bytes"
+    ):
+        weights.save_tensors(tmp_path / "w.safetensors", named)
+    assert list(tmp_path.iterdir()) == []

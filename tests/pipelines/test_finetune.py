@@ -11,9 +11,9 @@ from medmm.training.run import usable
 from medmm.types import ImageRef, Study
 
 
-def dry(cwd, *words):
+def dry(cwd, *words, **more):
     command = [sys.executable, "-m", "medmm", "finetune", "--dry-run", "--json", *words]
-    env = {"XDG_CACHE_HOME": str(cwd / "cache"), "HOME": str(cwd), "PATH": "/usr/bin", "OMP_NUM_THREADS": "1"}
+    env = {"XDG_CACHE_HOME": str(cwd / "cache"), "HOME": str(cwd), "PATH": "/usr/bin", "OMP_NUM_THREADS": "1"} | more
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, env=env)
 
 
@@ -23,6 +23,13 @@ def test_phantom_studies_are_counted_not_made(tmp_path):
     assert (said["studies"], said["train"], said["val"], said["test"]) == (200_000, 140_000, 20_000, 40_000)
     assert (said["plan"]["steps"], said["plan"]["studies"]) == (3, 24)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_processes_the_first_alone_says_the_plan(tmp_path):
+    first, second = (dry(tmp_path, "train.steps=3", WORLD_SIZE="2", RANK=rank) for rank in "01")
+    assert json.loads(first.stdout)["plan"]["processes"] == 2
+    assert "plan: 3 steps" in first.stderr
+    assert (first.returncode, second.returncode, second.stdout, second.stderr) == (0, 0, "", "")
 
 
 def test_an_absent_gpu_is_said_first(tmp_path):

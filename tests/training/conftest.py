@@ -1,27 +1,18 @@
 """Two dozen studies whose picture and report agree: a bright blob is a nodule, on the side where it lies."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
+import yaml
 
-from medmm.config.schema import Config, SplitConfig
+from medmm.config.schema import SplitConfig
 from medmm.data import manifest as manifests
 from medmm.reports.parse import parse_report
+from medmm.training import records
+from medmm.training.run import finetune
 from medmm.types import ImageRef, Study
-
-SMALL = {
-    "preprocess": {"size": 32},
-    "model": {
-        "encoder": {"width": 32},
-        "findings": {"minimum": 2},
-        "decoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 32},
-    },
-    "train": {
-        "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3,
-        "workers": 0,
-    },
-    "generate": {"max_tokens": 24},
-}  # fmt: skip
 
 
 def study(folder, number):
@@ -56,5 +47,31 @@ def manifest(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small():
-    return Config.model_validate(SMALL)
+def trained(manifest, small, tmp_path_factory):
+    """A run of three steps; what changes it works on ``run``."""
+    out = tmp_path_factory.mktemp("loaded")
+    config = small.model_copy(update={"train": small.train.model_copy(update={"steps": 3, "accumulate": 1})})
+    records.claim(out, config, resume=False)
+    finetune(config, manifest, out)
+    return out
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of what loading needs."""
+    shutil.copytree(trained / "model", tmp_path / "run" / "model")
+    for name in ("config.yaml", "run.json"):
+        shutil.copy(trained / name, tmp_path / "run" / name)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def edit(run):
+    """Change settings of the run's config: ``edit(section, key=value)``."""
+
+    def change(section, **changes):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config[section] |= changes
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+    return change

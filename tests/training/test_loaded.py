@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 
 import cv2
 import numpy as np
@@ -11,41 +10,13 @@ import torch
 import yaml
 
 from medmm.errors import CheckpointError, ImageError, Reason, UsageError
-from medmm.training import records
 from medmm.training.loaded import load
-from medmm.training.run import finetune
-from medmm.types import study_tag
-
-
-@pytest.fixture(scope="module")
-def trained(manifest, small, tmp_path_factory):
-    """A run of three steps."""
-    out = tmp_path_factory.mktemp("loaded")
-    config = small.model_copy(update={"train": small.train.model_copy(update={"steps": 3, "accumulate": 1})})
-    records.claim(out, config, resume=False)
-    finetune(config, manifest, out)
-    return out
+from medmm.types import ImageRef, Study, study_tag
 
 
 @pytest.fixture(scope="module")
 def model(trained):
     return load(trained, "cpu")
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    """A copy of what loading needs."""
-    shutil.copytree(trained / "model", tmp_path / "run" / "model")
-    for name in ("config.yaml", "run.json"):
-        shutil.copy(trained / name, tmp_path / "run" / name)
-    return tmp_path / "run"
-
-
-def edit(run, section, **changes):
-    """Change settings of the run's config."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config[section] |= changes
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def sha256(content):
@@ -126,6 +97,29 @@ def test_a_broken_view_does_not_stop_the_others(model, paths, broken):
     assert model.predict([paths[0], broken]).findings == model.predict([paths[0]]).findings
 
 
+def test_a_prediction_names_the_images_that_were_left_out(model, paths, broken, tmp_path):
+    reason = reason_of(model, broken)
+    assert model.predict(paths[:2]).notes == ()
+    assert model.predict([paths[0], broken]).notes == (f"image 2 of 2 left out: {reason}",)
+    assert model.predict([tmp_path / "absent.png", broken, paths[0]]).notes == (
+        "image 1 of 3 left out: file_missing",
+        f"image 2 of 3 left out: {reason}",
+    )
+    assert model.predict([broken, *paths[:5]]).notes == (
+        f"image 1 of 6 left out: {reason}",
+        "images 4 to 6 of 6 left out: image_surplus",
+    )
+    images = tuple(ImageRef(path) for path in (*paths[:2], broken))
+    assert model.predict(Study("x", "p", images)).notes == ("image 3 of 3 left out: image_surplus",)
+
+
+def reason_of(model, path):
+    """Why the image cannot be read."""
+    with pytest.raises(ImageError) as caught:
+        model.prepare(path)
+    return caught.value.reason
+
+
 def test_where_no_image_can_be_read_the_first_ones_reason_is_given(model, broken, tmp_path):
     with pytest.raises(ImageError) as caught:
         model.prepare([tmp_path / "absent.png", broken])
@@ -164,8 +158,8 @@ def test_no_view_and_too_many_views_are_refused(model):
         model.predict_batch(np.zeros((2, 2, 1, 32, 32), np.float32), mask, ["x", "y"])
 
 
-def test_sampling_repeats(run, paths):
-    edit(run, "generate", strategy="sample", temperature=3.0, top_p=1.0)
+def test_sampling_repeats(run, edit, paths):
+    edit("generate", strategy="sample", temperature=3.0, top_p=1.0)
     model = load(run, "cpu")
     first = model.predict(paths[0])
     torch.manual_seed(123)
@@ -174,8 +168,8 @@ def test_sampling_repeats(run, paths):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_sampled_draft_depends_on_its_study_alone(run, paths):
-    edit(run, "generate", strategy="sample", temperature=3.0, top_p=1.0)
+def test_a_sampled_draft_depends_on_its_study_alone(run, edit, paths):
+    edit("generate", strategy="sample", temperature=3.0, top_p=1.0)
     model = load(run, "cpu")
     images = np.stack([model.prepare(path) for path in paths[:3]])
     mask = np.ones((3, 1), bool)
@@ -190,7 +184,7 @@ def test_a_sampled_draft_depends_on_its_study_alone(run, paths):
 def test_provenance_leads_to_the_files(trained, model, manifest, paths):
     record = json.loads((trained / "run.json").read_text())
     shaping = yaml.safe_load((trained / "config.yaml").read_text())
-    for name in ("device", "tracking", "evaluate", "score", "generate"):
+    for name in ("device", "cache", "tracking", "evaluate", "score", "generate"):
         shaping.pop(name, None)
     contract = json.loads((trained / "model" / "preprocess.json").read_text())
     settings = {name: contract[name] for name in ("size", "depth", "window", "mean", "std")}

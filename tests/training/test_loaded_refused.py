@@ -7,40 +7,11 @@ import shutil
 
 import pytest
 import torch
-import yaml
 
 from medmm.errors import CheckpointError, UsageError
-from medmm.training import records
 from medmm.training.loaded import load
-from medmm.training.run import finetune
 
 FOREIGN = "not the one that the weights were trained with"
-
-
-@pytest.fixture(scope="module")
-def trained(manifest, small, tmp_path_factory):
-    """A run of three steps."""
-    out = tmp_path_factory.mktemp("loaded")
-    config = small.model_copy(update={"train": small.train.model_copy(update={"steps": 3, "accumulate": 1})})
-    records.claim(out, config, resume=False)
-    finetune(config, manifest, out)
-    return out
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    """A copy of what loading needs."""
-    shutil.copytree(trained / "model", tmp_path / "run" / "model")
-    for name in ("config.yaml", "run.json"):
-        shutil.copy(trained / name, tmp_path / "run" / name)
-    return tmp_path / "run"
-
-
-def edit(run, section, **changes):
-    """Change settings of the run's config."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config[section] |= changes
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize(("key", "value"), [("size", 64), ("mean", 0.4), ("std", 0.5), ("hash", "0" * 64)])
@@ -51,13 +22,13 @@ def test_an_edited_contract_is_refused(run, key, value):
         load(run, "cpu")
 
 
-def test_a_contract_edited_together_with_its_hash_is_refused_by_the_weights(run):
+def test_a_contract_edited_together_with_its_hash_is_refused_by_the_weights(run, edit):
     file = run / "model" / "preprocess.json"
     said = json.loads(file.read_text()) | {"mean": 0.4}
     settings = {name: said[name] for name in ("size", "depth", "window", "mean", "std")}
     said["hash"] = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     file.write_text(json.dumps(said))
-    edit(run, "preprocess", mean=0.4)
+    edit("preprocess", mean=0.4)
     with pytest.raises(CheckpointError, match=FOREIGN):
         load(run, "cpu")
 
@@ -86,8 +57,8 @@ def test_a_missing_contract_and_one_of_another_format_are_refused(run):
         load(run, "cpu")
 
 
-def test_a_config_of_another_size_is_refused(run):
-    edit(run, "preprocess", size=64)
+def test_a_config_of_another_size_is_refused(run, edit):
+    edit("preprocess", size=64)
     with pytest.raises(CheckpointError, match=FOREIGN):
         load(run, "cpu")
 
@@ -138,8 +109,8 @@ def test_weights_cut_short_are_refused(run):
         load(run, "cpu")
 
 
-def test_a_config_of_another_model_is_refused_with_the_shapes(run):
-    edit(run, "model", encoder={"width": 48})
+def test_a_config_of_another_model_is_refused_with_the_shapes(run, edit):
+    edit("model", encoder={"width": 48})
     with pytest.raises(CheckpointError, match="do not fit.*of another shape"):
         load(run, "cpu")
 

@@ -7,10 +7,13 @@ import sys
 
 import pytest
 
+from medmm.config.schema import Config
 from medmm.errors import CheckpointError
 from medmm.models.weights import file_sha256
 from medmm.tracking import NoTracker
 from medmm.training import records
+from medmm.training.plan import Machine, plan
+from medmm.training.provenance import write_record
 from medmm.training.run import finetune, plan_for
 
 PROGRAM = """
@@ -89,6 +92,34 @@ def test_settings_are_tracked_once_and_a_changed_device_is_taken(manifest, small
     finetune(small.model_copy(update={"device": "cpu"}), manifest, tmp_path, resume=True, tracker=tracker)
     assert tracker.params == [14]
     assert json.loads((tmp_path / "run.json").read_text())["plan"]["device"] == "cpu"
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(CheckpointError, match="another number of processes; got 3; expected 1"):
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "3")
+        with pytest.raises(CheckpointError, match="another number of processes; got 3; expected 1"):
+            plan_for(small, manifest, tmp_path, resume=True)
+
+
+PLAN = plan(Config(), 100, Machine(2, False, "cpu")).as_dict()
+
+
+@pytest.mark.parametrize(
+    ("stored", "got"),
+    [
+        (PLAN | {"zeal": 3}, "unknown zeal"),
+        ({key: value for key, value in PLAN.items() if key not in {"steps", "batch"}}, "missing steps, missing batch"),
+        ({key: value for key, value in PLAN.items() if key != "steps"} | {"turns": 7}, "unknown turns, missing steps"),
+        (["steps"], f"missing {', missing '.join(list(PLAN)[:-2])}"),
+    ],
+)
+def test_a_plan_of_another_version_is_refused_by_name(stored, got, small, manifest, tmp_path):
+    write_record(tmp_path, {"format": 1, "plan": stored})
+    with pytest.raises(CheckpointError, match=r"run\.json, plan: .*another version of medmm") as refused:
         plan_for(small, manifest, tmp_path, resume=True)
+    assert (refused.value.exit_code, refused.value.got) == (4, got)
+    assert refused.value.expected == f"the entries {', '.join(PLAN)}"
+
+
+def test_a_stored_plan_is_kept_and_may_lack_what_has_a_default(small, manifest, tmp_path):
+    stored = {key: value for key, value in PLAN.items() if key not in {"processes", "machine_gb"}}
+    write_record(tmp_path, {"format": 1, "plan": stored})
+    kept = plan_for(small.model_copy(update={"device": "cpu"}), manifest, tmp_path, resume=True)
+    assert kept.as_dict() == stored | {"processes": 1, "machine_gb": None}

@@ -196,7 +196,9 @@ def test_what_was_set_aside_stands_in_the_quarantine_which_only_the_owner_reads(
         (f"{STUDY} {BROKEN + 1}", "section_missing"),
     }
     assert stat.S_IMODE((run / "quarantine.jsonl").stat().st_mode) == 0o600
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in (run / "cache").iterdir())
+    images = Path(os.environ["MEDMM_CACHE"]) / "images"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in images.iterdir()} == {0o600}
+    assert not (run / "cache").exists()
 
 
 def test_the_markers_were_there_to_be_found(run, manifest):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from medmm.data.phantom import airspace, fracture, hardware, materials, pleura, skeleton, thorax, tubes, vessels
+from medmm.data.phantom import airspace, fracture, gravity, hardware, materials, pleura, skeleton, thorax, vessels
 from medmm.data.phantom.disease import Condition, Facts
-from medmm.data.phantom.geometry import ellipsoid
+from medmm.data.phantom.geometry import Points, ellipsoid
 from medmm.data.phantom.pleura import Space
 from medmm.data.phantom.scene import Component, Scene
 from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.subject import Acquisition, Patient, stream
+from medmm.data.phantom.tubes import Tubes, along, join, keep
 from medmm.types import Zone
 
 
@@ -24,11 +26,13 @@ class Case:
         scene: What is in the beam.
         chest: Its soft parts.
         facts: Finding name to where and how large it is.
+        organs: Organ to its shapes; only of a chest that is whole, see :mod:`medmm.data.phantom.whole`.
     """
 
     scene: Scene
     chest: thorax.Thorax
     facts: dict[str, Facts]
+    organs: Mapping[str, tuple[Solid | Tubes, ...]] = field(default_factory=dict)
 
 
 def assemble(
@@ -36,14 +40,14 @@ def assemble(
 ) -> Case:
     """Build the chest of a study; ``number`` is the patient's, from which anatomy is drawn."""
     sick = {condition.name: condition for condition in found}
-    shape = _shape(seed, who, exposure, sick)
+    shape = shape_of(seed, who, exposure, sick)
     chest = thorax.build(who, shape, exposure.projection, exposure.scapula_mm)
     facts: dict[str, Facts] = {}
     parts = _trunk(seed, study, who, chest)
     parts += _bones(seed, number, who, chest, exposure, sick, facts)
     for lung in chest.lungs:
-        parts += _lung(seed, number, who, Space(lung), sick, facts)
-    parts += _hardware(seed, study, chest, exposure, sick, facts)
+        parts += lung_parts(seed, number, who, Space(lung), sick, facts)
+    parts += hardware_parts(seed, study, chest, exposure, sick, facts)
     return Case(Scene(tuple(parts)), chest, facts)
 
 
@@ -51,7 +55,7 @@ def _rng(seed: int, condition: Condition, sign: float = 0.0) -> np.random.Genera
     return stream(seed, condition.origin, f"{condition.name} {sign:+.0f}")
 
 
-def _shape(seed: int, who: Patient, exposure: Acquisition, sick: dict[str, Condition]) -> thorax.Shape:
+def shape_of(seed: int, who: Patient, exposure: Acquisition, sick: dict[str, Condition]) -> thorax.Shape:
     """What heart size, hyperinflation and lost volume do to the chest."""
     share = who.heart_share * (1.03 if exposure.projection == "AP" else 1.0)
     share = min(share, 0.485)
@@ -78,19 +82,23 @@ def _shape(seed: int, who: Patient, exposure: Acquisition, sick: dict[str, Condi
 
 
 def _trunk(seed: int, study: int, who: Patient, chest: thorax.Thorax) -> list[Component]:
-    rng = stream(seed, study, "abdomen")
     parts = [
         Component("body", materials.SOFT, Solid(chest.trunk)),
         Component("heart", materials.BLOOD - materials.SOFT, Solid(chest.heart)),
         Component("airway", materials.AIR - materials.SOFT, vessels.airway(chest)),
     ]
-    gas = rng.uniform(0, 1)
-    if gas < 0.7:
-        size = np.array([rng.uniform(14, 34), rng.uniform(14, 34), rng.uniform(8, 22)])
-        under = chest.floor_mm[1] - size[2] - rng.uniform(7, 20)
-        place = (-rng.uniform(0.3, 0.62) * chest.half_width_mm, 18.0, under)
-        parts.append(Component("gastric gas", materials.AIR - materials.SOFT, Solid((ellipsoid(place, size),))))
-    return parts
+    return parts + gas_parts(seed, study, chest)
+
+
+def gas_parts(seed: int, study: int, chest: thorax.Thorax) -> list[Component]:
+    """The bubble in the stomach of most patients."""
+    rng = stream(seed, study, "abdomen")
+    if rng.uniform(0, 1) >= 0.7:
+        return []
+    size = np.array([rng.uniform(14, 34), rng.uniform(14, 34), rng.uniform(8, 22)])
+    under = chest.floor_mm[1] - size[2] - rng.uniform(7, 20)
+    place = (-rng.uniform(0.3, 0.62) * chest.half_width_mm, 18.0, under)
+    return [Component("gastric gas", materials.AIR - materials.SOFT, Solid((ellipsoid(place, size),)))]
 
 
 def _bones(
@@ -102,22 +110,11 @@ def _bones(
     sick: dict[str, Condition],
     facts: dict[str, Facts],
 ) -> list[Component]:
-    rng = stream(seed, number, "bones")
-    ribs = skeleton.ribs(who, chest, rng)
-    parts: list[Component] = []
-    if "rib_fracture" in sick:
-        condition = sick["rib_fracture"]
-        ribs, added, facts["rib_fracture"] = fracture.break_ribs(
-            ribs, condition.signs[0], condition.grade, _rng(seed, condition)
-        )
-        parts += added
-    cortex = who.bone * (materials.CORTICAL_BONE - materials.SOFT)
-    marrow = who.bone * (materials.SPONGY_BONE - materials.CORTICAL_BONE)
-    shafts = [(rib.path, rib.radius_mm) for rib in ribs]
+    ribs, parts = ribs_of(seed, number, who, chest, sick, facts)
     lift = 0.4 * exposure.scapula_mm + (4 if exposure.projection == "PA" else 10)
+    shafts = [(rib.path, rib.radius_mm) for rib in ribs]
     shafts += [(path, 5.8 * who.height) for path in skeleton.clavicles(who, chest, lift)]
-    parts.append(Component("cortex", cortex, tubes.join([tubes.along(path, radius) for path, radius in shafts])))
-    parts.append(Component("marrow", marrow, tubes.join([tubes.along(path, radius - 1.2) for path, radius in shafts])))
+    parts += long_bones(who, shafts)
     flat = 0.55 * who.bone * (materials.CORTICAL_BONE - materials.SOFT)
     for part in skeleton.scapulae(who, chest, exposure.scapula_mm):
         thin = min(1 / np.sqrt(np.linalg.eigvalsh(part.matrix))) < 10
@@ -127,20 +124,64 @@ def _bones(
     return parts
 
 
-def _lung(
-    seed: int, number: int, who: Patient, space: Space, sick: dict[str, Condition], facts: dict[str, Facts]
+def ribs_of(
+    seed: int,
+    number: int,
+    who: Patient,
+    chest: thorax.Thorax,
+    sick: dict[str, Condition],
+    facts: dict[str, Facts],
+    outside: bool = False,
+) -> tuple[tuple[skeleton.Rib, ...], list[Component]]:
+    """The ribs, broken where they are, and what the breaks add to them.
+
+    ``outside`` moves out what of them the frontal phantom leaves in the lungs.
+    """
+    ribs = skeleton.ribs(who, chest, stream(seed, number, "bones"))
+    if outside:
+        ribs = skeleton.outside(ribs, chest)
+    if "rib_fracture" not in sick:
+        return ribs, []
+    condition = sick["rib_fracture"]
+    ribs, added, facts["rib_fracture"] = fracture.break_ribs(
+        ribs, condition.signs[0], condition.grade, _rng(seed, condition)
+    )
+    return ribs, list(added)
+
+
+def long_bones(who: Patient, shafts: Sequence[tuple[Points, float]]) -> list[Component]:
+    """Cortex and marrow of bones along lines: points (k, 3) and radius in mm."""
+    cortex = who.bone * (materials.CORTICAL_BONE - materials.SOFT)
+    marrow = who.bone * (materials.SPONGY_BONE - materials.CORTICAL_BONE)
+    return [
+        Component("cortex", cortex, join([along(path, radius) for path, radius in shafts])),
+        Component("marrow", marrow, join([along(path, radius - 1.2) for path, radius in shafts])),
+    ]
+
+
+def lung_parts(
+    seed: int,
+    number: int,
+    who: Patient,
+    space: Space,
+    sick: dict[str, Condition],
+    facts: dict[str, Facts],
+    supine: bool = False,
 ) -> list[Component]:
-    """One lung with its vessels and what ails it."""
+    """One lung with its vessels and what ails it; ``supine`` lets fluid run to the back and air to the front."""
     side = space.lung.side
     mine = {name: condition for name, condition in sick.items() if side in condition.signs}
     parts: list[Component] = []
     if "pleural_effusion" in mine:
         condition = mine["pleural_effusion"]
+        empty = space
         space, fluid = pleura.effusion(space, condition.grade, _rng(seed, condition, side))
+        if supine:
+            space, fluid = gravity.layered(empty, fluid)
         parts.append(fluid)
     if "pneumothorax" in mine:
         condition = mine["pneumothorax"]
-        space, gap = pleura.pneumothorax(space, condition.grade, _rng(seed, condition, side))
+        space, gap = pleura.pneumothorax(space, condition.grade, _rng(seed, condition, side), supine)
         parts += gap
     density, pattern = materials.LUNG * who.lung_density, vessels.Pattern()
     if space.squeeze is not None:
@@ -159,7 +200,7 @@ def _lung(
     branching = vessels.tree(space.lung, stream(seed, number, f"vessels {side:+.0f}"), pattern)
     branching = space.move_tubes(branching)
     inside = space.aerated.contains((branching.start + branching.end) / 2)
-    parts.append(Component("vessels", materials.BLOOD - density, tubes.keep(branching, inside)))
+    parts.append(Component("vessels", materials.BLOOD - density, keep(branching, inside)))
     return parts + _lesions(seed, space, mine, facts)
 
 
@@ -183,7 +224,7 @@ def _lesions(seed: int, space: Space, mine: dict[str, Condition], facts: dict[st
     return parts
 
 
-def _hardware(
+def hardware_parts(
     seed: int,
     study: int,
     chest: thorax.Thorax,
@@ -191,6 +232,7 @@ def _hardware(
     sick: dict[str, Condition],
     facts: dict[str, Facts],
 ) -> list[Component]:
+    """Devices and what lies on the patient, and the mark of an enlarged heart."""
     parts: list[Component] = []
     if "cardiomegaly" in sick:
         parts.append(Component("enlarged heart", 0.0, Solid(chest.heart), "cardiomegaly"))

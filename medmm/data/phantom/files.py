@@ -11,11 +11,14 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.phantom.lateral import ORIENTATION, VIEW, Lateral
 from medmm.data.phantom.study import PhantomStudy
 from medmm.data.phantom.subject import stream
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+    from medmm.data.phantom.ct import PhantomVolume
 
 DX_IMAGE = "1.2.840.10008.5.1.4.1.1.1.1"  # Digital X-Ray Image Storage - For Presentation, PS3.6 table A-1
 CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
@@ -85,7 +88,20 @@ def write_image(path: Path, seed: int, study: PhantomStudy) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-def write_report(folder: Path, seed: int, study: PhantomStudy) -> None:
+def write_lateral(path: Path, seed: int, study: PhantomStudy, lateral: Lateral) -> None:
+    """Write the lateral radiograph beside the frontal one, as a series of its own."""
+    how, number = form(seed, study.place.study), study.place.study
+    dataset = _header(seed, study, how)
+    dataset.SOPInstanceUID = uid(seed, number, "lateral")
+    dataset.SeriesInstanceUID = uid(seed, number, "lateral series")
+    dataset.SeriesNumber, dataset.ViewPosition = 2, VIEW
+    dataset.PatientOrientation = list(ORIENTATION)
+    dataset.ImagerPixelSpacing = [f"{lateral.view.spacing_mm:.5f}"] * 2
+    _set_pixels(dataset, stored_values(lateral.grey, how), how.syntax)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_report(folder: Path, seed: int, study: PhantomStudy | PhantomVolume) -> None:
     """Write the report beside the image, as ``report.txt`` or ``report.xml``."""
     if form(seed, study.place.study).xml:
         (folder / "report.xml").write_text(openi_xml(seed, study), encoding="utf-8")
@@ -93,7 +109,7 @@ def write_report(folder: Path, seed: int, study: PhantomStudy) -> None:
         (folder / "report.txt").write_text(study.report.text(), encoding="utf-8")
 
 
-def openi_xml(seed: int, study: PhantomStudy) -> str:
+def openi_xml(seed: int, study: PhantomStudy | PhantomVolume) -> str:
     """The report in the form of Open-i's collection."""
     sections = "".join(
         f"      <AbstractText Label={quoteattr(name.upper())}>{escape(body)}</AbstractText>\n"
@@ -125,7 +141,7 @@ def _header(seed: int, study: PhantomStudy, how: Form) -> Dataset:
     dataset.PatientSex, dataset.PatientAge = study.who.sex, f"{study.age:03d}Y"
     dataset.PatientBirthDate, dataset.ReferringPhysicianName = "", ""
     dataset.AccessionNumber, dataset.StudyID = f"PH{seed}-{number:06d}", str(number)
-    dataset.StudyDate, dataset.StudyTime = _date(study.place.days), "120000"
+    dataset.StudyDate, dataset.StudyTime = study_date(study.place.days), "120000"
     dataset.Modality = "CR" if cr else "DX"
     dataset.Manufacturer, _, dataset.ManufacturerModelName = MAKERS[how.device].partition(" ")
     dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", study.exposure.projection
@@ -185,7 +201,7 @@ def _description(dataset: Dataset, values: npt.NDArray[np.uint16]) -> dict[str, 
     }  # fmt: skip
 
 
-def _date(days: int) -> str:
+def study_date(days: int) -> str:
     """Days after the phantom's first of January 2000, as DICOM writes a date."""
     from datetime import date, timedelta
 

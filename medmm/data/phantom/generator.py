@@ -11,8 +11,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from medmm.data.phantom import files
+import numpy as np
+import numpy.typing as npt
+
+from medmm.data.phantom import ct, files
+from medmm.data.phantom.ct import PhantomVolume
 from medmm.data.phantom.disease import FINDINGS, GRADED, Facts
+from medmm.data.phantom.options import Options
 from medmm.data.phantom.study import PhantomStudy, make_study
 from medmm.errors import DataError, UsageError
 from medmm.io.atomic import full_disk_named, replacing, write_json
@@ -22,6 +27,9 @@ FORMAT = 1
 VERSION = 1
 """Rises whenever the same seed gives another study."""
 TRUTH, STUDIES, DESCRIPTION = "truth.parquet", "studies.parquet", "phantom.json"
+LATERAL = "lateral.dcm"
+SCANNER = "Phantom Imaging CT 1"
+USUAL = Options()
 _CHUNK = 8
 
 
@@ -32,6 +40,7 @@ def generate(
     size: int,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
+    options: Options = USUAL,
 ) -> Path:
     """Write studies into ``out``; a folder that already holds just these is left as it is.
 
@@ -45,12 +54,15 @@ def generate(
         size: Rows and columns of an image.
         workers: Processes; None: one a core.
         progress: Called with the number of studies that are done.
+        options: Lateral views beside the frontal ones (``lateral.dcm``), or CT scans instead (``image.nii.gz`` or a
+            series in ``image/``, with ``label.nii.gz``), masks then being NIfTI too.
 
     Raises:
         UsageError: ``out`` holds something else.
         ResourceError: The disk is full.
     """
     wanted = {"format": FORMAT, "version": VERSION, "seed": seed, "studies": studies, "size": size}
+    wanted |= options.said()
     if _complete(out, wanted):
         return out
     with full_disk_named(out):
@@ -58,23 +70,26 @@ def generate(
         (out / "masks").mkdir(exist_ok=True)
     truth: list[dict[str, Any]] = []
     facts: list[dict[str, Any]] = []
-    with full_disk_named(out, studies * 110_000 * size**2 // 256**2):
-        for done, (fact, rows) in enumerate(_made(out, studies, seed, size, workers), 1):
+    with full_disk_named(out, studies * options.study_bytes(size)):
+        for done, (fact, rows) in enumerate(_made(out, studies, seed, size, workers, options), 1):
             facts.append(fact)
             truth += rows
             if progress is not None:
                 progress(done)
         _write_table(out / STUDIES, facts)
         _write_table(out / TRUTH, truth)
-    write_json(out / DESCRIPTION, wanted | {"digest": digest(truth, facts)})
+    labels = {"labels": dict(ct.LABELS)} if options.ct else {}
+    write_json(out / DESCRIPTION, wanted | labels | {"digest": digest(truth, facts)})
     return out
 
 
-def cached(seed: int, studies: int, size: int, progress: Callable[[int], None] | None = None) -> Path:
+def cached(
+    seed: int, studies: int, size: int, progress: Callable[[int], None] | None = None, options: Options = USUAL
+) -> Path:
     """The same studies in the user's cache (``$MEDMM_CACHE``, else ``~/.cache/medmm``), made on first use."""
     root = Path(os.environ.get("MEDMM_CACHE") or Path.home() / ".cache" / "medmm")
-    name = f"phantom-v{VERSION}-{seed}-{studies}-{size}"
-    return generate(root / name, studies, seed, size, progress=progress)
+    name = f"phantom-v{VERSION}-{seed}-{studies}-{size}{options.suffix}"
+    return generate(root / name, studies, seed, size, progress=progress, options=options)
 
 
 def require(folder: Path) -> None:
@@ -97,7 +112,9 @@ def digest(truth: list[dict[str, Any]], facts: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps([truth, facts], sort_keys=True).encode()).hexdigest()
 
 
-def study_rows(seed: int, number: int, study: PhantomStudy) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def study_rows(
+    seed: int, number: int, study: PhantomStudy | PhantomVolume
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What is true of a study: its facts, and a row for each of the twelve findings."""
     place = study.place
     how = files.form(seed, number)
@@ -141,10 +158,10 @@ def study_rows(seed: int, number: int, study: PhantomStudy) -> tuple[dict[str, A
 
 
 def _made(
-    out: Path, studies: int, seed: int, size: int, workers: int | None
+    out: Path, studies: int, seed: int, size: int, workers: int | None, options: Options
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     count = min(workers or len(os.sched_getaffinity(0)), max(1, studies // _CHUNK))
-    jobs = [(str(out), seed, number, size) for number in range(studies)]
+    jobs = [(str(out), seed, number, size, options) for number in range(studies)]
     pool: Any = ProcessPoolExecutor(count, initializer=_single_thread) if count > 1 else nullcontext()
     with pool as executor:
         made = executor.map(_make, jobs, chunksize=_CHUNK) if isinstance(executor, Executor) else map(_make, jobs)
@@ -157,25 +174,63 @@ def _single_thread() -> None:
     cv2.setNumThreads(1)  # the processes already fill the cores
 
 
-def _make(job: tuple[str, int, int, int]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _make(job: tuple[str, int, int, int, Options]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write one study; runs in a worker. Files are plain: ``phantom.json`` alone says that all is complete."""
-    import cv2
-    import numpy as np
-
-    place, seed, number, size = job
-    study = make_study(seed, number, size)
-    fact, rows = study_rows(seed, number, study)
+    place, seed, number, size, options = job
     folder = Path(place) / f"{number:06d}"
     folder.mkdir(exist_ok=True)
+    if options.ct:
+        return _make_scan(Path(place), seed, number, options)
+    study = make_study(seed, number, size, options.lateral)
+    fact, rows = study_rows(seed, number, study)
     files.write_image(folder / "image.dcm", seed, study)
     files.write_report(folder, seed, study)
     for row in rows:
         if row["mask"]:
-            file = Path(place) / row["mask"]
-            file.parent.mkdir(exist_ok=True)
-            _, png = cv2.imencode(".png", study.masks[row["finding"]].astype(np.uint8) * 255)
-            file.write_bytes(png.tobytes())
+            _write_mask(Path(place) / row["mask"], study.masks[row["finding"]])
+    if options.lateral:
+        _add_lateral(Path(place), seed, study, fact, rows)
     return fact, rows
+
+
+def _add_lateral(
+    place: Path, seed: int, study: PhantomStudy, fact: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    """Write the lateral view where there is one, and say so in the study's facts and rows."""
+    number, side = study.place.study, study.lateral
+    fact["lateral"] = LATERAL if side is not None else None
+    for row in rows:
+        row["lateral_mask"] = None
+        mask = side.masks.get(row["finding"]) if side is not None else None
+        if mask is not None and mask.any():
+            row["lateral_mask"] = f"masks/{number:06d}/lateral_{row['finding']}.png"
+            _write_mask(place / row["lateral_mask"], mask)
+    if side is not None:
+        files.write_lateral(place / f"{number:06d}" / LATERAL, seed, study, side)
+
+
+def _make_scan(place: Path, seed: int, number: int, options: Options) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write one study as a CT scan."""
+    from medmm.data.phantom import scans
+
+    volume = ct.make_volume(seed, number, options.volume_shape, options.volume_spacing_mm)
+    fact, rows = study_rows(seed, number, volume)
+    image = scans.write_scan(place, seed, volume, options)
+    files.write_report(place / f"{number:06d}", seed, volume)
+    fact |= {"view": None, "device": SCANNER, "modality": "CT", "image": image, "label": scans.LABELS}
+    for row in rows:
+        masked = row["mask"] is not None
+        row["mask"] = scans.mask_file(number, row["finding"]) if masked else None
+        row["volume_ml"] = round(volume.volume_ml(row["finding"]), 3) if masked else None
+    return fact, rows
+
+
+def _write_mask(file: Path, mask: npt.NDArray[np.bool_]) -> None:
+    import cv2
+
+    file.parent.mkdir(exist_ok=True)
+    _, png = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    file.write_bytes(png.tobytes())
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -186,7 +241,7 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         pq.write_table(pa.Table.from_pylist(rows), temporary)
 
 
-def _complete(out: Path, wanted: Mapping[str, int]) -> bool:
+def _complete(out: Path, wanted: Mapping[str, Any]) -> bool:
     file = out / DESCRIPTION
     if not file.is_file():
         if out.is_dir() and any(out.iterdir()) and not (out / "masks").is_dir():
@@ -195,14 +250,17 @@ def _complete(out: Path, wanted: Mapping[str, int]) -> bool:
             )
         return False
     said = _description(file)
-    if {key: said.get(key) for key in wanted} == dict(wanted):
+    asked = set(wanted)
+    wanted = USUAL.whole() | dict(wanted)
+    said = USUAL.whole() | said
+    if {key: said.get(key) for key in wanted} == wanted:
         return True
     differing = [f"{key} {said.get(key)}" for key in wanted if said.get(key) != wanted[key]]
     raise UsageError(
         "the folder holds another phantom",
         where="--out",
         got=", ".join(differing),
-        expected=", ".join(f"{key} {value}" for key, value in wanted.items()),
+        expected=", ".join(f"{key} {value}" for key, value in wanted.items() if key in asked),
         fix="Name another folder, or delete it.",
     )
 

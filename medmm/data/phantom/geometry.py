@@ -6,7 +6,7 @@ come from the same shapes: rays ask for the length inside a shape, voxels for wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +102,18 @@ class Interval(NamedTuple):
     leave: Array
 
 
+class Stretches(NamedTuple):
+    """Pieces of rays, each [n]: flat pixel index, entry and exit in mm along the beam, and how often each counts.
+
+    Pieces that count -1 take away what others hold there.
+    """
+
+    place: npt.NDArray[np.integer]
+    enter: Array
+    leave: Array
+    weight: Array
+
+
 @dataclass(frozen=True)
 class Quadric:
     """The convex set ``x'Ax + 2b'x + c <= 0``, A positive semidefinite: ellipsoid, cylinder, paraboloid, half-space.
@@ -194,6 +206,14 @@ def ellipsoid(middle: npt.ArrayLike, half: npt.ArrayLike, turn: Points | None = 
     return Quadric(
         matrix, -matrix @ centre, float(centre @ matrix @ centre - 1), centre, (rotation * squares) @ rotation.T
     )
+
+
+def moved(part: Quadric, by: Points) -> Quadric:
+    """The quadric, displaced by (3,) mm."""
+    vector = part.vector - part.matrix @ by
+    constant = part.constant - 2 * part.vector @ by + by @ part.matrix @ by
+    middle = None if part.middle is None else part.middle + by
+    return replace(part, vector=vector, constant=float(constant), middle=middle)
 
 
 def cylinder(point: npt.ArrayLike, half: tuple[float, float], turn: Points | None = None) -> Quadric:

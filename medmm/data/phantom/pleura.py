@@ -14,6 +14,8 @@ from medmm.data.phantom.thorax import Lung
 from medmm.data.phantom.tubes import Tubes
 
 VISCERAL_PLEURA_MM = 1.6
+SUNK = 0.85
+"""How far behind its middle a collapsed lung rests in a patient on the back, as a share of its half depth."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,17 @@ def effusion(space: Space, grade: int, rng: np.random.Generator) -> tuple[Space,
     return replace(space, limits=(*space.limits, surface)), added
 
 
-def pneumothorax(space: Space, grade: int, rng: np.random.Generator) -> tuple[Space, tuple[Component, ...]]:
-    """Air over a lung that has drawn back towards its root; the visceral pleura shows as a line."""
+def pneumothorax(
+    space: Space, grade: int, rng: np.random.Generator, supine: bool = False
+) -> tuple[Space, tuple[Component, ...]]:
+    """Air over a lung that has drawn back towards its root; the visceral pleura shows as a line.
+
+    Args:
+        space: The lung's space.
+        grade: 0 to 2.
+        rng: Source of the shape.
+        supine: The patient lies on the back: air gathers in front, the lung sinks back.
+    """
     lung = space.lung
     assert lung.hull.middle is not None
     shrink = (rng.uniform(0.84, 0.89), rng.uniform(0.72, 0.8), rng.uniform(0.5, 0.66))[grade]
@@ -106,6 +117,8 @@ def pneumothorax(space: Space, grade: int, rng: np.random.Generator) -> tuple[Sp
     anchor = np.array(
         [lung.hilum[0], lung.hilum[1], lung.floor_mm + rng.uniform(0.0, 0.12) * (lung.apex_mm - lung.floor_mm)]
     )
+    if supine:
+        anchor[1] = lung.hull.middle[1] - SUNK * lung.hull.half_width(np.array([0, 1.0, 0]))
     squeeze = (anchor, factors)
     moved = squeezed(lung.hull, squeeze)
     inner = shrunk(moved, VISCERAL_PLEURA_MM)

@@ -54,17 +54,28 @@ def display(rng: np.random.Generator) -> Display:
     )
 
 
-def expose(depth: Array, view: View, exposure: Acquisition, rng: np.random.Generator) -> Array:
+def expose(
+    depth: Array, view: View, exposure: Acquisition, rng: np.random.Generator, open_beam_scatters: bool = True
+) -> Array:
     """Logarithm of the inverse signal at the detector [rows, columns]: 0 in free air, more where more is in the beam.
 
     The primary beam follows Beer and Lambert, ``exp(-depth)``; scatter is the primary, spread widely; photon counts
     are large enough everywhere (over 20 a pixel) for the normal form of Poisson's law, whose draws do not depend on
     the image and so are the same on every processor.
+
+    Args:
+        depth: Optical depth [rows, columns].
+        view: Size of a pixel.
+        exposure: Dose and share of scatter.
+        rng: Source of the noise.
+        open_beam_scatters: Whether rays beside the patient spread like others. They do not in truth; frontal images,
+            which hardly have any, keep it for the sake of their frozen pixels.
     """
     import cv2
 
     primary = np.exp(-depth)
-    small = cv2.resize(primary, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    source = primary if open_beam_scatters else primary * (1 - primary)
+    small = cv2.resize(source, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     spread = cv2.GaussianBlur(small, (0, 0), SCATTER_MM / view.spacing_mm / 4, borderType=cv2.BORDER_REPLICATE)
     glow = cv2.resize(spread, (view.columns, view.rows), interpolation=cv2.INTER_LINEAR)
     signal = primary + np.float32(exposure.scatter) * glow

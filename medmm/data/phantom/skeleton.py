@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from medmm.data.phantom.geometry import Points, Quadric, ellipsoid, rotation
 from medmm.data.phantom.subject import Patient
 from medmm.data.phantom.thorax import LEFT, RIGHT, Thorax
 
+CLEAR_MM = 1.5
+"""Fat and pleura between a rib and the lung."""
 RIB_STEPS = 15
 RIB_ENDS = (0.78, 0.8, 0.8, 0.8, 0.8, 0.8, 0.79, 0.74, 0.69, 0.62, 0.45, 0.33)
 """Share of the half circle from the spine at which each rib's bone ends."""
@@ -56,6 +58,26 @@ def ribs(who: Patient, chest: Thorax, rng: np.random.Generator) -> tuple[Rib, ..
             y = hull_y - (deep * narrow + 5.5) * np.cos(turn) * np.where(angle < 0.5, 1.0, 0.97)
             found.append(Rib(side, number, np.stack([x, y, z], axis=1), (4.6 + 0.5 * min(number, 5) / 5) * who.height))
     return tuple(found)
+
+
+def outside(ribs: tuple[Rib, ...], chest: Thorax) -> tuple[Rib, ...]:
+    """The ribs, moved away from the lung's long axis, level by level, until they clear it by ``CLEAR_MM``."""
+    return tuple(replace(rib, path=_cleared(rib, chest.lung(rib.side).hull)) for rib in ribs)
+
+
+def _cleared(rib: Rib, hull: Quadric) -> Points:
+    """The rib's axis (k, 3) outside the hull of its lung."""
+    assert hull.middle is not None
+    matrix, level = hull.matrix, rib.path[:, 2] - hull.middle[2]
+    axis = hull.middle[:2] - np.outer(level, np.linalg.solve(matrix[:2, :2], matrix[:2, 2]))
+    room = 1 - level**2 * (matrix[2, 2] - matrix[2, :2] @ np.linalg.solve(matrix[:2, :2], matrix[:2, 2]))
+    away = rib.path[:, :2] - axis
+    far = np.linalg.norm(away, axis=1)
+    away = away / far[:, None]
+    wall = np.sqrt(np.maximum(room, 0) / ((away @ matrix[:2, :2]) * away).sum(1))
+    path = rib.path.copy()
+    path[:, :2] = axis + away * np.maximum(far, wall + rib.radius_mm + CLEAR_MM)[:, None]
+    return path
 
 
 def clavicles(who: Patient, chest: Thorax, lift_mm: float) -> tuple[Points, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data.phantom.geometry import Array, Interval, Points, Quadric, View
+from medmm.data.phantom.geometry import Array, Interval, Points, Quadric, Stretches, View, Window
 
 NOWHERE_MM = 1000.0
 """Where empty intervals are kept while sorting: outside every patient, near enough for float32."""
@@ -47,6 +47,26 @@ class Solid:
         The union is taken apart, so that each part costs no more than its own shadow: |A ∪ B ∪ C| is the sum of |A|,
         |B minus A| and |C minus (A ∪ B)|, where |A minus E| = |A| - |E ∩ A|.
         """
+        for window, whole, near in self._taken_apart(view):
+            length = np.maximum(whole.leave - whole.enter, 0)
+            if near:
+                length -= _union(near)
+            image[window.slices] += np.float32(factor) * length
+
+    def stretches(self, view: View) -> Iterator[Stretches]:
+        """Where the rays are inside, in the view's coordinates, as pieces that count 1 or -1 and add up to 0 or 1."""
+        for window, whole, near in self._taken_apart(view):
+            yield from _pieces(view, window, whole, 1.0)
+            if len(near) == 1:
+                yield from _pieces(view, window, near[0], -1.0)
+            elif near:
+                starts, ends = _sorted_apart(near)
+                yield from _pieces(view, window, Interval(starts[0], ends[-1]), -1.0)
+                for end, start in zip(ends[:-1], starts[1:], strict=True):
+                    yield from _pieces(view, window, Interval(end, start), 1.0)
+
+    def _taken_apart(self, view: View) -> Iterator[tuple[Window, Interval, list[Interval]]]:
+        """For each part its window, its intervals within the limits, and those of all that it loses there."""
         boxes = [part.window(view) for part in (*self.parts, *self.within, *self.without)]
         inside = boxes[len(self.parts) : len(self.parts) + len(self.within)]
         outside = list(zip(self.without, boxes[len(self.parts) + len(self.within) :], strict=True))
@@ -57,12 +77,18 @@ class Solid:
             if not window.empty:
                 limits = [limit.interval(view, window) for limit in self.within]
                 whole = _clip(part.interval(view, window), limits)
-                length = np.maximum(whole.leave - whole.enter, 0)
                 near = [other.interval(view, window) for other, its in outside if not its.meet(window).empty]
-                if near:
-                    length -= _union([_clip(other, [whole]) for other in near])
-                image[window.slices] += np.float32(factor) * length
+                yield window, whole, [_clip(other, [whole]) for other in near]
             outside.append((part, box))
+
+
+def _pieces(view: View, window: Window, interval: Interval, weight: float) -> Iterator[Stretches]:
+    """The rays of a window that an interval is not empty for."""
+    hit = interval.enter < interval.leave
+    row, column = np.nonzero(hit)
+    if len(row):
+        place = (row + window.top) * view.columns + column + window.left
+        yield Stretches(place, interval.enter[hit], interval.leave[hit], np.full(len(row), weight, np.float32))
 
 
 def _clip(interval: Interval, limits: Sequence[Interval]) -> Interval:
@@ -80,6 +106,15 @@ def _union(intervals: Sequence[Interval]) -> Array:
     """
     if len(intervals) == 1:
         return np.maximum(intervals[0].leave - intervals[0].enter, 0)
+    starts, ends = _sorted_apart(intervals)
+    covered = ends[-1] - starts[0]
+    for end, start in zip(ends[:-1], starts[1:], strict=True):
+        covered -= np.maximum(start - end, 0)
+    return covered
+
+
+def _sorted_apart(intervals: Sequence[Interval]) -> tuple[list[Array], list[Array]]:
+    """All starts and all ends of each ray in order; those of empty intervals stand at ``NOWHERE_MM``."""
     starts, ends = [], []
     for enter, leave in intervals:
         empty = enter >= leave
@@ -87,10 +122,7 @@ def _union(intervals: Sequence[Interval]) -> Array:
         ends.append(np.where(empty, np.float32(NOWHERE_MM), leave))
     _sort(starts)
     _sort(ends)
-    covered = ends[-1] - starts[0]
-    for end, start in zip(ends[:-1], starts[1:], strict=True):
-        covered -= np.maximum(start - end, 0)
-    return covered
+    return starts, ends
 
 
 def _sort(values: list[Array]) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from medmm.data.phantom import anatomy, disease, hardware, radiograph, subject
 from medmm.data.phantom.disease import Condition, Facts
+from medmm.data.phantom.lateral import Lateral, make_lateral, taken
 from medmm.data.phantom.reporting import Dictation, dictate
 from medmm.data.phantom.subject import Acquisition, Patient, Visit
 
@@ -29,6 +30,7 @@ class PhantomStudy:
         masks: Finding name to ``[H, W]`` bool, its shadow in the image.
         report: The report.
         pixel_mm: Side of a pixel in the patient, in millimetres.
+        lateral: The lateral radiograph, None where none was taken.
     """
 
     place: Visit
@@ -41,6 +43,7 @@ class PhantomStudy:
     masks: Mapping[str, npt.NDArray[np.bool_]]
     report: Dictation
     pixel_mm: float
+    lateral: Lateral | None = None
 
     @property
     def age(self) -> int:
@@ -48,8 +51,15 @@ class PhantomStudy:
         return self.who.age + self.place.days // 365
 
 
-def make_study(seed: int, study: int, size: int) -> PhantomStudy:
-    """Make study number ``study`` of ``seed`` with ``size`` x ``size`` pixels; depends on nothing else."""
+def make_study(seed: int, study: int, size: int, lateral_share: float = 0.0) -> PhantomStudy:
+    """Make study number ``study`` of ``seed`` with ``size`` x ``size`` pixels; depends on nothing else.
+
+    Args:
+        seed: Everything follows from it.
+        study: Number of the study.
+        size: Rows and columns.
+        lateral_share: How many of the upright studies have a lateral view too; the frontal one is the same either way.
+    """
     place = subject.visit(seed, study)
     who = subject.patient(seed, place.patient)
     found = disease.conditions(seed, study)
@@ -61,9 +71,11 @@ def make_study(seed: int, study: int, size: int) -> PhantomStudy:
         letter.shape.draw(view, depth, letter.adds)
     signal = radiograph.expose(depth, view, exposure, subject.stream(seed, study, "noise"))
     grey = radiograph.develop(signal, radiograph.display(subject.stream(seed, study, "display")))
-    report = report_on(seed, place, who, exposure.projection, found, case.facts)
+    side = make_lateral(seed, study, exposure, size) if taken(seed, study, exposure, lateral_share) else None
+    views = exposure.projection if side is None else f"{exposure.projection} LATERAL"
+    report = report_on(seed, place, who, views, found, case.facts)
     return PhantomStudy(
-        place, who, exposure, found, case.facts, case.chest.heart_share, grey, masks, report, view.spacing_mm
+        place, who, exposure, found, case.facts, case.chest.heart_share, grey, masks, report, view.spacing_mm, side
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data.phantom.geometry import Array, Points, View
+from medmm.data.phantom.geometry import Array, Interval, Points, Stretches, View
 
 PATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 """Sides in pixels of the squares in which segments are evaluated together."""
@@ -57,7 +57,8 @@ class Tubes:
         a, b = view.project(self.start), view.project(self.end)
         places, lengths = [], []
         for chosen, rows, columns in _patches(view, a, b, self._reach()):
-            length = self._lengths(view, chosen, a[chosen], b[chosen], rows, columns)
+            enter, leave = self._spans(view, chosen, a[chosen], b[chosen], rows, columns)
+            length = np.maximum(leave - enter, 0)
             length *= (self.weight[chosen] * factor).astype(np.float32)[:, None, None]
             hit = length != 0
             places.append((rows[:, :, None] * view.columns + columns[:, None, :])[hit])
@@ -73,7 +74,20 @@ class Tubes:
         bend = np.minimum(np.abs((axis * self.cut_start).sum(1)), np.abs((axis * self.cut_end).sum(1)))
         return self.radius / np.maximum(bend, 0.3)
 
-    def _lengths(
+    def stretches(self, view: View) -> Iterator[Stretches]:
+        """Where the rays are inside, in the view's coordinates; what is held by two segments comes twice."""
+        if not len(self):
+            return
+        a, b = view.project(self.start), view.project(self.end)
+        for chosen, rows, columns in _patches(view, a, b, self._reach()):
+            enter, leave = self._spans(view, chosen, a[chosen], b[chosen], rows, columns)
+            hit = enter < leave
+            weight = np.broadcast_to(self.weight[chosen].astype(np.float32)[:, None, None], hit.shape)[hit]
+            start = np.broadcast_to(a[chosen, 2].astype(np.float32)[:, None, None], hit.shape)[hit]
+            place = (rows[:, :, None] * view.columns + columns[:, None, :])[hit]
+            yield Stretches(place, start + enter[hit], start + leave[hit], weight)
+
+    def _spans(
         self,
         view: View,
         chosen: npt.NDArray[np.intp],
@@ -81,8 +95,11 @@ class Tubes:
         b: Points,
         rows: npt.NDArray[np.int64],
         columns: npt.NDArray[np.int64],
-    ) -> Array:
-        """Length in mm [n, rows, columns] of the rays in the chosen segments; a and b in the view's coordinates."""
+    ) -> Interval:
+        """Where [n, rows, columns] the rays are in the chosen segments, in mm along the beam from each one's start.
+
+        a and b are the segments' ends in the view's coordinates.
+        """
         axis = (b - a) / np.linalg.norm(b - a, axis=1, keepdims=True)
         u = ((columns - (view.columns - 1) / 2) * view.spacing_mm - a[:, :1]).astype(np.float32)[:, None, :]
         v = ((rows - (view.rows - 1) / 2) * view.spacing_mm - a[:, 1:2]).astype(np.float32)[:, :, None]
@@ -105,7 +122,7 @@ class Tubes:
             rising = slope > 0
             leave = np.where(rising, np.minimum(leave, at), leave)
             enter = np.where(rising, enter, np.maximum(enter, at))
-        return np.where(inside, np.maximum(leave - enter, 0), np.float32(0))
+        return Interval(enter, np.where(inside, leave, enter))
 
 
 def _patches(

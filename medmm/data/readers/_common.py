@@ -11,7 +11,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from medmm.errors import ResourceError, UsageError
@@ -83,6 +83,14 @@ def age_band(age: float | str | None) -> str | None:
     return f"{low}-{low + 9}"
 
 
+def compact_day(text: str) -> date | None:
+    """Day of ``YYYYMMDD`` (DICOM DA, PS3.5 6.2), also as a number with decimals; None for anything else."""
+    try:
+        return datetime.strptime(text.partition(".")[0], "%Y%m%d").date()
+    except ValueError:
+        return None
+
+
 def sex_code(text: str | None) -> str | None:
     """``F``, ``M`` or ``O`` (DICOM PatientSex, PS3.3 C.7.1.1) of a word or letter; None for anything else."""
     return _SEXES.get(text.strip().lower()) if text else None
@@ -99,6 +107,11 @@ def cell(value: object) -> str:
         value = int(value)
     text = "" if value is None else str(value).strip()
     return "" if text.lower() in _NO_VALUE else text
+
+
+def word(value: object) -> str:
+    """As :func:`cell`, but words that mostly stand for nothing are kept: ``None`` may be the answer to a question."""
+    return "" if value is None or value != value else cell(value) or str(value).strip()  # noqa: PLR0124
 
 
 def timelines(studies: Iterable[tuple[str, str, date | None]]) -> dict[str, tuple[int | None, tuple[str, ...]]]:
@@ -128,11 +141,12 @@ def timelines(studies: Iterable[tuple[str, str, date | None]]) -> dict[str, tupl
 
 def _site_secret() -> bytes:
     given = os.environ.get(SECRET_VARIABLE)
-    return given.encode() if given else _secret_of(Path.home() / ".config" / "medmm" / "site_secret")
+    return given.encode() if given else _secret_of(os.path.expanduser("~"))
 
 
 @functools.cache
-def _secret_of(path: Path) -> bytes:
+def _secret_of(home: str) -> bytes:
+    path = Path(home, ".config", "medmm", "site_secret")
     try:
         if not path.exists():
             _make_secret(path)

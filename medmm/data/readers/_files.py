@@ -25,6 +25,20 @@ def source_path(path: Path | None, key: str = "data.path") -> Path:
     return path.expanduser().resolve()
 
 
+def file_within(path: Path, pattern: str) -> Path:
+    """``path`` where it is a file, else the first file of the folder, by name, that is called like ``pattern``.
+
+    Raises:
+        DataError: The folder holds none.
+    """
+    if path.is_file():
+        return path
+    found = sorted(one for one in path.glob(pattern) if one.is_file())
+    if not found:
+        raise DataError("the folder does not hold the layout's table", where="data.path", expected=pattern)
+    return found[0]
+
+
 def root_folder(root: Path | None, beside: Path, key: str) -> Path:
     """Folder that relative paths start from: ``root``, taken from the working folder, else from ``beside``.
 

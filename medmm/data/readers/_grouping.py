@@ -39,6 +39,10 @@ class Groups:
         """Number of keys."""
         return len(self._owners)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a key has come."""
+        return key in self._owners
+
     def add(self, key: str, record: dict[str, Any]) -> None:
         """Put a record, which must fit into JSON, behind those of its key.
 

@@ -8,13 +8,14 @@ import difflib
 import gzip
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from medmm.data.readers._common import cell
+from medmm.data.readers._common import cell, word
 from medmm.errors import DataError
 
 Row = dict[str, str]
@@ -79,20 +80,23 @@ class Table:
             raise DataError(what, where=self.key, got=f"{len(self.columns)} fields{lacking}", expected=expected)
         return "one of the columns " + ", ".join(names)
 
-    def rows(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row | None]]:
+    def rows(
+        self, columns: Sequence[str] | None = None, literal: Container[str] = ()
+    ) -> Iterator[tuple[int, Row | None]]:
         """Yield each row's number, from 1, and its cells: column to text as :func:`_common.cell` gives it.
 
         A row with more fields than there are columns is None.
 
         Args:
             columns: The columns that are needed; a Parquet file gives no others. None: all.
+            literal: Columns in which ``none`` and ``n/a`` are values as any other.
 
         Raises:
             DataError: The file breaks off inside a quote, or is no valid Parquet.
         """
         if self.path.suffix.lower() in PARQUET_KINDS:
-            return _parquet_rows(self, None if columns is None else list(dict.fromkeys(columns)))
-        return _text_rows(self)
+            return _parquet_rows(self, None if columns is None else list(dict.fromkeys(columns)), literal)
+        return _text_rows(self, literal)
 
 
 def open_table(path: Path, key: str) -> Table:
@@ -114,8 +118,9 @@ def open_table(path: Path, key: str) -> Table:
         raise DataError("not a table", where=key, got=f"'{path.suffix}'", expected=".csv, .tsv, .csv.gz or .parquet")
     try:
         first = next(_records(path, key), None)
-    except OSError as error:
-        raise DataError("the table cannot be read", where=key, got=error.strerror or type(error).__name__) from error
+    except (OSError, EOFError, zlib.error) as error:  # the latter two: a compressed table that breaks off or is damaged
+        got = getattr(error, "strerror", None) or type(error).__name__
+        raise DataError("the table cannot be read", where=key, got=got) from error
     if first is None:
         raise DataError("the table is empty", where=key, expected="a line with the columns' names")
     return Table(path, tuple(name.strip() for name in first), key)
@@ -134,16 +139,19 @@ def _kind(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
 
 
-def _text_rows(table: Table) -> Iterator[tuple[int, Row | None]]:
+def _text_rows(table: Table, literal: Container[str]) -> Iterator[tuple[int, Row | None]]:
     records = _records(table.path, table.key)
     next(records, None)
     width = len(table.columns)
+    as_they_stand = [at for at, name in enumerate(table.columns) if name in literal]
     for number, fields in enumerate(records, start=1):
         texts = [cell(field) for field in fields]
         if any(texts[width:]):
             yield number, None
         else:
             texts.extend([""] * (width - len(texts)))
+            for at in as_they_stand:
+                texts[at] = word(fields[at]) if at < len(fields) else ""
             yield number, dict(zip(table.columns, texts, strict=False))
 
 
@@ -217,7 +225,9 @@ def _parquet_columns(path: Path, key: str) -> tuple[str, ...]:
         raise DataError("the file is no valid Parquet", where=key, got=type(error).__name__) from error
 
 
-def _parquet_rows(table: Table, columns: list[str] | None) -> Iterator[tuple[int, Row | None]]:
+def _parquet_rows(
+    table: Table, columns: list[str] | None, literal: Container[str]
+) -> Iterator[tuple[int, Row | None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -227,6 +237,6 @@ def _parquet_rows(table: Table, columns: list[str] | None) -> Iterator[tuple[int
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 for values in batch.to_pylist():
                     number += 1
-                    yield number, {name: cell(value) for name, value in values.items()}
+                    yield number, {name: (word if name in literal else cell)(value) for name, value in values.items()}
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError("the table breaks off", where=table.key, got=f"row {number + 1}") from error

@@ -3,35 +3,35 @@
 Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
 taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection. A
 report is a ``.txt`` or ``.xml`` file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``,
-joined by accession number. The table is the more explicit of the two and wins: a file beside is then passed over.
+joined by accession number. The table is the more explicit of the two: where one is named, a file beside is no report.
+A study without either has the report of its structured report object (:mod:`medmm.io.structured_report`).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import DataConfig
+from medmm.data.headers import read_headers
 from medmm.data.readers._beside import Places, is_report
 from medmm.data.readers._common import age_band, lone_patient_key, patient_key, sex_code, timelines
-from medmm.data.readers._files import file_id, is_storable, report_at, report_from, source_path
+from medmm.data.readers._documents import document_reports, is_document, object_name
+from medmm.data.readers._files import file_id, report_at, report_from, source_path
 from medmm.data.readers._grouping import Groups
+from medmm.data.readers._instances import image_ref, other_kind, record_of, unreadable
 from medmm.data.readers._rows import Table, open_table
 from medmm.errors import DataError, Reason, StudyError
-from medmm.io.dicom import DicomHeader, read_header
-from medmm.types import ImageRef, Laterality, Rejection, Report, Study
+from medmm.io.header import DicomHeader
+from medmm.reports.dates import cell_date, report_date
+from medmm.types import Rejection, Report, Study
 
-_DICOM_NAMES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
-_OTHER_KINDS = frozenset(
-    ".csv .tsv .json .jsonl .parquet .xlsx .md .html .pdf .doc .docx .rtf .png .jpg .jpeg .gif .bmp .tif .tiff .nii "
-    ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
-)
 _NO_IMAGE = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})  # objects about images
 _SLICED = frozenset({"CT", "MR", "PT"})
 _NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
@@ -41,7 +41,8 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     """Read studies from a folder of DICOM files; only headers are read.
 
     A DICOM file that cannot be read or holds no image is set aside, and so is a report that belongs to no study or to
-    several. Files of another kind are passed over, each with ``Reason.NOT_AN_IMAGE``.
+    several. Files of another kind are passed over, each with ``Reason.NOT_AN_IMAGE``; text files beside the images
+    without a word where ``data.reports`` is named, for the table may be what names them.
 
     Raises:
         DataError: There is no such folder, it holds no DICOM file, or ``data.reports`` is no table with these columns.
@@ -54,13 +55,14 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     table = None
     if config.reports is not None:
         table = open_table(source_path(config.reports, "data.reports"), "data.reports")
-        table.require({"data.accession_column": config.accession_column, "data.report_column": config.report_column})
+        names = {name: getattr(config, name) for name in ("accession_column", "report_column", "report_date_column")}
+        table.require({f"data.{name}": column for name, column in names.items() if column is not None})
     return _items(root, table, config)
 
 
 def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Study | Rejection]:
     with Groups() as groups:
-        scan = _Scan(root, groups)
+        scan = _Scan(root, groups, texts_are_reports=table is None)
         yield from scan.images()
         if not len(groups):
             fix = "For other images, named by a table, use --data table:FILE."
@@ -73,7 +75,8 @@ def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Stud
         placed = timelines((study_key(scan.patients[one], one), one, scan.days[one]) for one in scan.patients)
         folders = (root, root) if table is None else (table.path.parent, root)
         for study_id, records in groups:
-            yield from _study(study_id, records, placed[study_id], folders)
+            placing = (*placed[study_id], scan.days[study_id])
+            yield from _study(study_id, records, placing, folders)
 
 
 def study_key(patient_id: str, study_id: str) -> str:
@@ -87,11 +90,13 @@ class _Scan:
 
     root: Path
     groups: Groups
+    texts_are_reports: bool
     patients: dict[str, str] = field(default_factory=dict)
     days: dict[str, date | None] = field(default_factory=dict)
     accessions: dict[str, list[str]] = field(default_factory=dict)
     _places: Places = field(init=False)
     _reports: list[Path] = field(default_factory=list)
+    _documents: list[tuple[str, Path]] = field(default_factory=list)
     _kinds: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -103,48 +108,66 @@ class _Scan:
 
     def images(self) -> Iterator[Rejection]:
         """Gather image headers by study; yield what is no image."""
+        others: deque[Rejection] = deque()
+        keep_names: deque[bool] = deque()
+        for path, header in read_headers(self._candidates(keep_names, others)):
+            while others:
+                yield others.popleft()
+            keep_name = keep_names.popleft()
+            if isinstance(header, StudyError):
+                yield unreadable(path, header)
+            else:
+                yield from self._image(path, header, keep_name)
+        yield from others
+        self._places.finish()
+
+    def _candidates(self, keep_names: deque[bool], others: deque[Rejection]) -> Iterator[Path]:
+        """Files that may be DICOM, in order, each with whether its name matters to a report beside it; fill the queues.
+
+        The files are looked at some way ahead of the headers that come of them, hence the queues.
+        """
         faults: list[OSError] = []
         for folder, folders, names in os.walk(self.root, onerror=faults.append):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-            reports = [path for path in paths if is_report(path)]
+            reports = [path for path in paths if is_report(path)] if self.texts_are_reports else []
             self._reports += reports
             for path in paths:
                 self._kinds[path.suffix.lower()] += 1
-                if path.name != _NAMED_DIRECTORY and path.suffix.lower() not in {".txt", ".xml"}:
-                    yield from self._image(path, bool(reports))
+                if path.name == _NAMED_DIRECTORY or path.suffix.lower() in {".txt", ".xml"}:
+                    continue
+                if (other := other_kind(path)) is not None:
+                    others.append(other)
+                else:
+                    keep_names.append(bool(reports))
+                    yield path
         for fault in faults:
             path = Path(fault.filename)
-            yield Rejection(file_id(path), Reason.FILE_UNREADABLE, "the folder cannot be listed", path)
-        self._places.finish()
+            others.append(Rejection(file_id(path), Reason.FILE_UNREADABLE, "the folder cannot be listed", path))
 
     def reports(self) -> Iterator[Rejection]:
-        """Give each report file to its study; yield those that belong to none."""
+        """Give each report file and structured report to its study; yield those that belong to none."""
         for path in self._reports:
             owner = self._places.owner(path)
             if isinstance(owner, Rejection):
                 yield owner
             else:
                 self.groups.add(owner, {"report_file": str(path)})
+        for owner, path in self._documents:
+            if owner in self.groups:
+                self.groups.add(owner, {"document": str(path)})
+            else:
+                yield Rejection(owner, Reason.REPORT_WITHOUT_IMAGE, "no image belongs to the report's study", path)
 
-    def _image(self, path: Path, keep_name: bool) -> Iterator[Rejection]:
-        if not is_storable(path):
-            yield Rejection(file_id(path), Reason.FILE_UNREADABLE, "the path is no valid UTF-8; rename it", path)
-            return
-        if path.suffix.lower() in _OTHER_KINDS and not _says_dicom(path):
-            yield Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
-            return
-        try:
-            header = read_header(path)
-        except StudyError as error:
-            yield _unreadable(path, error)
-            return
+    def _image(self, path: Path, header: DicomHeader, keep_name: bool) -> Iterator[Rejection]:
         place = (path.parent if header.modality in _SLICED else path).relative_to(self.root)
         study_id = header.study_uid or header.series_uid or str(place)
-        if not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
-            yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({header.modality})", path)
+        if is_document(header):
+            self._documents.append((study_id, path))
+        elif not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
+            yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({object_name(header)})", path)
         else:
-            self.groups.add(study_id, _record(path, header))
+            self.groups.add(study_id, record_of(path, header))
             self._places.add(study_id, path, header.accession or None, keep_name)
             if study_id not in self.patients:
                 self.patients[study_id] = header.patient_id or ""
@@ -153,47 +176,10 @@ class _Scan:
                     self.accessions.setdefault(header.accession, []).append(study_id)
 
 
-def _unreadable(path: Path, error: StudyError) -> Rejection:
-    """A file that claims to be DICOM, by its name or its preamble, is broken; another is merely of another kind."""
-    claims = path.suffix.lower() in _DICOM_NAMES or _says_dicom(path)
-    guessed = error.reason in {Reason.NOT_AN_IMAGE, Reason.HEADER_INVALID}
-    if guessed and not claims:
-        return Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
-    reason = Reason.FILE_UNREADABLE if error.reason is Reason.NOT_AN_IMAGE else error.reason
-    return Rejection(file_id(path), reason, str(error), path)
-
-
-def _says_dicom(path: Path) -> bool:
-    """Whether ``DICM`` stands behind a preamble of 128 bytes (PS3.10 7.1)."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _record(path: Path, header: DicomHeader) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "sop_uid": header.sop_uid,
-        "series_uid": header.series_uid,
-        "modality": header.modality,
-        "view": header.view,
-        "laterality": header.laterality,
-        "rows": header.rows,
-        "columns": header.columns,
-        "frames": header.frames,
-        "spacing_mm": header.spacing_mm,
-        "patient_id": header.patient_id or "",
-        "sex": header.sex,
-        "age": header.age_years,
-        "device": header.device,
-    }
-
-
 def _join(table: Table, config: DataConfig, accessions: Mapping[str, list[str]], groups: Groups) -> Iterator[Rejection]:
     """Give each row's report to the study of its accession number; yield those that belong to none or several."""
-    for number, row in table.rows((config.accession_column, config.report_column)):
+    columns = [config.accession_column, config.report_column, config.report_date_column]
+    for number, row in table.rows(tuple(filter(None, columns))):
         if row is None:
             yield Rejection(f"row {number}", Reason.ROW_INVALID, f"row {number} has more fields than columns")
             continue
@@ -207,13 +193,14 @@ def _join(table: Table, config: DataConfig, accessions: Mapping[str, list[str]],
         elif len(owners) > 1:
             yield Rejection(name, Reason.REPORT_SHARED, "several studies have the report's accession number")
         else:
-            groups.add(owners[0], {"report_text": text})
+            made = row[config.report_date_column] if config.report_date_column else ""
+            groups.add(owners[0], {"report_text": text, "report_date": made})
 
 
 def _study(
     study_id: str,
     records: Sequence[dict[str, Any]],
-    placed: tuple[int | None, tuple[str, ...]],
+    placed: tuple[int | None, tuple[str, ...], date | None],
     folders: Sequence[Path],
 ) -> Iterator[Study | Rejection]:
     headers = [record for record in records if "path" in record]
@@ -223,6 +210,11 @@ def _study(
         return
     reports: list[Report] = []
     yield from _reports(study_id, records, folders, reports)
+    documents = [Path(record["document"]) for record in records if "document" in record]
+    yield from document_reports(study_id, documents, reports)
+
+    if reports and placed[2] is not None:
+        reports[0] = _dated(reports[0], records, placed[2])
 
     def first(name: str) -> Any:
         return next((record[name] for record in headers if record[name] is not None), None)
@@ -230,7 +222,7 @@ def _study(
     yield Study(
         study_id=study_id,
         patient_key=study_key(patients.pop(), study_id),
-        images=tuple(map(_image_ref, headers)),
+        images=tuple(map(image_ref, headers)),
         report=reports[0] if reports else None,
         sex=sex_code(first("sex")),
         age_band=age_band(first("age")),
@@ -240,10 +232,17 @@ def _study(
     )
 
 
+def _dated(report: Report, records: Sequence[dict[str, Any]], day: date) -> Report:
+    """Say how many days after the study its report was made, by the table's column or by the text itself."""
+    cells = (cell_date(record.get("report_date") or "") for record in records)
+    made = next((found for found in cells if found), None) or report_date(report.raw)
+    return report if made is None else replace(report, days_after=(made - day).days)
+
+
 def _reports(
     study_id: str, records: Sequence[dict[str, Any]], folders: Sequence[Path], reports: list[Report]
 ) -> Iterator[Rejection]:
-    """Fill ``reports`` with one: the table's first row, else the first file; yield what is no report or one too many.
+    """Fill ``reports`` with one, the table's first row or the first file; yield what is no report or one too many.
 
     Files of one name, as when ``.txt`` and ``.xml`` were both written, are one report; the first readable is taken.
     """
@@ -253,8 +252,6 @@ def _reports(
     files = [list(own) for _, own in itertools.groupby(paths, key=lambda path: path.with_suffix(""))]
     for sources in [*([text] for text in texts), *files]:
         path = sources[0] if isinstance(sources[0], Path) else None
-        if reports and texts and path is not None:
-            break  # the table wins: what lies beside is not used, which is no fault
         if reports:
             detail = "the study has a report already; this one is not used"
             yield Rejection(study_id, Reason.REPORT_SURPLUS, detail, path)
@@ -266,19 +263,3 @@ def _reports(
                 reports.append(found)
                 break
             yield found
-
-
-def _image_ref(record: Mapping[str, Any]) -> ImageRef:
-    spacing = record["spacing_mm"]
-    return ImageRef(
-        path=Path(record["path"]),
-        sop_uid=record["sop_uid"],
-        series_uid=record["series_uid"],
-        modality=record["modality"],
-        view=record["view"],
-        laterality=None if record["laterality"] is None else Laterality(record["laterality"]),
-        rows=record["rows"],
-        columns=record["columns"],
-        frames=record["frames"] or 1,
-        spacing_mm=None if spacing is None else tuple(spacing),
-    )

@@ -2,7 +2,8 @@
 
 Images are looked for in ``data.image_root``, else beside the reports, as ``<parentImage id>.png`` (the name in
 ``NLMCXR_png.tgz``), ``.jpg`` or ``.dcm``. The collection names no patients: every study is one of its own, under
-a key that is the same everywhere, because its ids are public.
+a key that is the same everywhere, because its ids are public. Findings are those that annotators coded.
+:mod:`medmm.data.readers._indiana` reads the same collection in its CSV form.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medmm.config.schema import DataConfig
+from medmm.data.readers import _indiana
 from medmm.data.readers._common import lone_patient_key
 from medmm.data.readers._files import Presence, root_folder, source_path
+from medmm.data.readers._mesh import coded_findings
 from medmm.errors import DataError, Reason, StudyError
 from medmm.reports.parse import OpeniReport, parse_openi_xml
 from medmm.types import ImageRef, Rejection, Study
@@ -26,16 +29,18 @@ _ID = re.compile(r"[\w.\-]+")  # an image id that cannot lead out of its folder
 
 
 def read(config: DataConfig) -> Iterator[Study | Rejection]:
-    """Read studies from a folder of XML reports or from the published archive, without unpacking it.
+    """Read studies from a folder of XML reports, from the published archive, without unpacking it, or the CSV pair.
 
     A report none of whose images is there is set aside, and so is an image in ``data.image_root`` that no report names.
 
     Raises:
-        DataError: There is no such source, it holds no XML, or none of the images is there.
+        DataError: There is no such source, it holds no reports, or none of the images is there.
     """
     path = source_path(config.path)
+    if (pair := _indiana.pair_of(path)) is not None:
+        return _indiana.read(pair, config.image_root)
     if not path.is_dir() and not path.name.lower().endswith(_ARCHIVES):
-        expected = "a folder of .xml reports or " + ", ".join(_ARCHIVES)
+        expected = "a folder of .xml reports, indiana_reports.csv or " + ", ".join(_ARCHIVES)
         raise DataError("not an Open-i source", where="data.path", got=f"'{path.suffix}'", expected=expected)
     beside = path if path.is_dir() else path.parent
     root = root_folder(config.image_root, beside, "data.image_root")
@@ -70,7 +75,8 @@ def _study(report: OpeniReport, root: Path, presence: Presence) -> Iterator[Stud
         yield Rejection(report.uid, Reason.REPORT_WITHOUT_IMAGE, "a report, but none of the study's images")
         return
     key = lone_patient_key(report.uid, public=True)
-    yield Study(study_id=report.uid, patient_key=key, images=tuple(images), report=report.report)
+    found = coded_findings(report.mesh_major)
+    yield Study(study_id=report.uid, patient_key=key, images=tuple(images), report=report.report, findings=found)
 
 
 def _image_path(root: Path, image_id: str) -> Path:

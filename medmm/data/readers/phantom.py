@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import DataConfig
+from medmm.config.sources import PhantomConfig
 from medmm.data.phantom import cached, generator
+from medmm.data.phantom.options import Options
 from medmm.data.readers._common import age_band, patient_key
 from medmm.data.readers._files import fault, source_path
 from medmm.errors import StudyError
 from medmm.io.dicom import read_header
 from medmm.reports.parse import read_report
 from medmm.types import Finding, ImageRef, Laterality, Rejection, Severity, Status, Study, Zone
+
+IMAGE = "image.dcm"
 
 
 def read(config: DataConfig) -> Iterator[Study | Rejection]:
@@ -24,9 +28,13 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
         DataError: The folder holds no complete phantom.
     """
     wanted = config.phantom
-    folder = source_path(config.path) if config.path is not None else cached(0, wanted.studies, wanted.size)
+    folder = source_path(config.path) if config.path is not None else _made(wanted)
     generator.require(folder)
     return _studies(folder)
+
+
+def _made(wanted: PhantomConfig) -> Path:
+    return cached(0, wanted.studies, wanted.size, options=Options.of(wanted))
 
 
 def _studies(folder: Path) -> Iterator[Study | Rejection]:
@@ -41,22 +49,20 @@ def _studies(folder: Path) -> Iterator[Study | Rejection]:
 
 def _study(folder: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) -> Study | Rejection:
     place = folder / f"{fact['number']:06d}"
-    image = place / "image.dcm"
-    wrong = fault(image)
-    if wrong is not None:
-        return Rejection(fact["study_id"], *wrong, image)
+    images = [place / (fact.get("image") or IMAGE)] + ([place / fact["lateral"]] if fact.get("lateral") else [])
+    for image in images:
+        wrong = None if image.is_dir() else fault(image)
+        if wrong is not None:
+            return Rejection(fact["study_id"], *wrong, image)
     try:
-        header, report = read_header(image), read_report(place / fact["report"])
+        references = tuple([_reference(image, fact, first=image is images[0]) for image in images])
+        report = read_report(place / fact["report"])
     except StudyError as error:
         return Rejection(fact["study_id"], error.reason, error.what, place)
-    reference = ImageRef(
-        path=image, sop_uid=header.sop_uid, series_uid=header.series_uid, modality=header.modality, view=fact["view"],
-        rows=header.rows, columns=header.columns, spacing_mm=header.spacing_mm,
-    )  # fmt: skip
     return Study(
         study_id=fact["study_id"],
         patient_key=patient_key(fact["patient_id"], public=True),
-        images=(reference,),
+        images=references,
         report=report,
         findings={row["finding"]: _finding(row) for row in rows},
         masks={row["finding"]: folder / row["mask"] for row in rows if row["mask"]},
@@ -66,6 +72,22 @@ def _study(folder: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) ->
         days=fact["days"],
         priors=(fact["prior"],) if fact["prior"] else (),
     )
+
+
+def _reference(image: Path, fact: Mapping[str, Any], first: bool) -> ImageRef:
+    """What is known of a radiograph, or of a CT scan (a file, or the folder of a series).
+
+    Raises:
+        ImageError: The header cannot be read.
+    """
+    if fact.get("modality") == "CT":
+        return ImageRef(path=image, modality="CT", view=fact["view"])
+    header = read_header(image)
+    return ImageRef(
+        path=image, sop_uid=header.sop_uid, series_uid=header.series_uid, modality=header.modality,
+        view=fact["view"] if first else header.view,
+        rows=header.rows, columns=header.columns, spacing_mm=header.spacing_mm,
+    )  # fmt: skip
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:

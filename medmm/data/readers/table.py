@@ -1,6 +1,7 @@
 """Any CSV, TSV or Parquet file whose rows name images and reports.
 
-Every row is a study, or, with ``data.columns.study``, a view of one; the rows of a study need not stand together.
+Every row is a study, or, with ``data.columns.study``, a view of one; the rows of a study need not stand together. Where
+rows bring questions, those of one image are a study without being told.
 Columns named ``sex`` and ``age`` are read too. Without ``data.columns.patient`` every study is its own patient.
 """
 
@@ -39,6 +40,10 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     if config.columns.image is None:
         expected, fix = table.listed(), "Say which column holds the image files."
         raise DataError("is not set", where="data.columns.image", expected=expected, fix=fix)
+    if (config.columns.question is None) != (config.columns.answer is None):
+        lacking = "question" if config.columns.question is None else "answer"
+        fix = "Questions and answers need a column each."
+        raise DataError("is not set", where=f"data.columns.{lacking}", expected=table.listed(), fix=fix)
     images = root_folder(config.image_root, path.parent, "data.image_root")
     masks = images if config.mask_root is None else root_folder(config.mask_root, path.parent, "data.mask_root")
     return _Reading(config, table, images, masks, Presence("data.image_root")).items()
@@ -59,12 +64,12 @@ class _Reading:
 
     def items(self) -> Iterator[Study | Rejection]:
         """Yield a study a group of rows, and what had to be set aside."""
-        if self.config.columns.study is None:
+        if not self._gathers:
             for study_id, rows in self._single_rows():
                 yield from self._study(study_id, rows) if rows else [_too_wide(study_id)]
         else:
             with Groups() as groups:
-                yield from self._gather(groups, self.config.columns.study)
+                yield from self._gather(groups)
                 for study_id, rows in groups:
                     yield from self._study(study_id, rows)
         self.presence.finish()
@@ -78,7 +83,8 @@ class _Reading:
         filters = _Filter(self.config)
         needed = [*_wanted(self.config).values(), *self._named("sex", "age")]
         number = 0
-        for number, row in self.table.rows(needed):
+        answers = () if self.config.columns.answer is None else (self.config.columns.answer,)
+        for number, row in self.table.rows(needed, literal=answers):
             yield number, row, row is not None and filters.match(row)
         if number == 0:
             raise DataError("the table has no rows", where="data.path", expected="a row a study or a view")
@@ -100,14 +106,24 @@ class _Reading:
             if matches:
                 yield study_id, [row]
 
-    def _gather(self, groups: Groups, column: str) -> Iterator[Rejection]:
+    @property
+    def _gathers(self) -> bool:
+        """Whether several rows may be a study: where a column says so, or where an image has a row a question."""
+        return self.config.columns.study is not None or self.config.columns.question is not None
+
+    def _gather(self, groups: Groups) -> Iterator[Rejection]:
+        columns = self.config.columns
+        column, what = (columns.study, "study id") if columns.study else (str(columns.image), "image")
+        parts: dict[str, str] = {}
         for number, row, matches in self._matching():
             if row is None:
                 yield _too_wide(f"row {number}")
             elif matches and row[column]:
-                groups.add(row[column], row)
+                part = row[columns.split] if columns.split and not columns.study else ""
+                is_other = parts.setdefault(row[column], part) != part  # an image whose questions stand in two splits
+                groups.add(f"{row[column]}#{part}" if is_other else row[column], row)
             elif matches:
-                yield Rejection(f"row {number}", Reason.ROW_INVALID, f"row {number} has no study id")
+                yield Rejection(f"row {number}", Reason.ROW_INVALID, f"row {number} has no {what}")
 
     def _named(self, *names: str) -> list[str]:
         return [column for column in self.table.columns if column.lower() in names]
@@ -132,13 +148,15 @@ class _Reading:
             if reports:
                 yield Rejection(study_id, Reason.REPORT_WITHOUT_IMAGE, "a report, but none of the study's images")
             return
+        if columns.question is not None and (lacking := _unanswered(rows, columns.question, str(columns.answer))):
+            yield Rejection(study_id, Reason.ROW_INVALID, f"{lacking} rows lack a question or its answer")
         if columns.report is not None and not _values(rows, columns.report):
             yield Rejection(study_id, Reason.REPORT_EMPTY, "the study's rows hold no report")
         masks: dict[str, Path] = {}
         yield from self._masks(study_id, rows, masks)
         yield Study(
             study_id=study_id,
-            patient_key=patient_key(patients[0]) if patients else lone_patient_key(study_id),
+            patient_key=patient_key(patients[0]) if patients else lone_patient_key(self._lone(study_id, rows)),
             images=tuple(images),
             report=reports[0] if reports else None,
             findings={_snake(name): Finding(Status.PRESENT) for name in _values(rows, columns.label)},
@@ -148,6 +166,10 @@ class _Reading:
             age_band=age_band(self._first(rows, "age")),
             split=split,
         )
+
+    def _lone(self, study_id: str, rows: Sequence[Row]) -> str:
+        """What stands for a patient who is not known: the study, or the image where rows are gathered by that."""
+        return rows[0][str(self.config.columns.image)] if self._gathers and not self.config.columns.study else study_id
 
     def _first(self, rows: Sequence[Row], name: str) -> str | None:
         return next((value for column in self._named(name) for value in _values(rows, column)), None)
@@ -243,6 +265,10 @@ def _questions(rows: Sequence[Row], question: str | None, answer: str | None) ->
     if question is None or answer is None:
         return ()
     return tuple(dict.fromkeys((row[question], row[answer]) for row in rows if row[question] and row[answer]))
+
+
+def _unanswered(rows: Sequence[Row], question: str, answer: str) -> int:
+    return sum(bool(row[question]) != bool(row[answer]) for row in rows)
 
 
 def _snake(name: str) -> str:

@@ -158,6 +158,22 @@ def test_table_of_reports_is_joined_by_accession_and_wins(layouts, tmp_path):
     assert [one.path for one in rejected if one.reason is Reason.REPORT_SURPLUS] == [None]  # the row, not the file
 
 
+def test_beside_a_table_of_reports_text_files_are_no_reports(layouts, tmp_path):
+    for number in (1, 2, 3):
+        layouts.write_dicom(tmp_path / f"{number}" / "1.dcm", study=f"1.{number}", AccessionNumber=f"A{number}")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("No study's.")
+    (tmp_path / "all.txt").write_text("Several studies'.")
+    (tmp_path / "2" / "protocol.xml").write_text("<broken")
+    (tmp_path / "3" / "protocol.txt").write_text("kV 120")
+    (tmp_path / "3" / "r.txt").write_text("IMPRESSION: Named by the table.")
+    rows = [{"accession": "A1", "report": "Normal."}, {"accession": "A3", "report": "3/r.txt"}]
+    path = layouts.write_csv(tmp_path.parent / "reports.csv", rows)
+    studies, rejected = split(at(tmp_path, reports=path))
+    assert reports(studies) == {"1.1": "Normal.", "1.2": None, "1.3": "IMPRESSION: Named by the table."}
+    assert rejected == []
+
+
 def test_table_of_reports_may_name_files(layouts, tmp_path):
     layouts.write_dicom(tmp_path / "d" / "1.dcm", study="1.1")
     (tmp_path / "texts").mkdir()

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from medmm.config.schema import DataConfig
+from medmm.data.indexing import index
+from medmm.data.manifest import Manifest
 from medmm.data.readers import table
 from medmm.errors import DataError, Reason
 from medmm.types import Rejection, Status, Study
@@ -197,6 +199,77 @@ def test_masks_questions_and_labels(make, layouts, tmp_path):
     assert [(one.reason, one.path) for one in rejections(config)] == [
         (Reason.FILE_MISSING, tmp_path / "masks" / "gone.png")
     ]
+
+
+def test_masks_and_questions_of_many_rows_reach_the_manifest(make, layouts, tmp_path):
+    for name in ("m1.png", "m2.png"):
+        layouts.write_png(tmp_path / "masks" / name)
+    rows = [
+        {"file": "a.png", "who": "P1", "m": "m1.png", "q": "Is it clear?", "a": "No"},
+        {"file": "b.png", "who": "P2", "m": "", "q": "", "a": ""},
+        {"file": "c.png", "who": "P3", "m": "m1.png", "q": "How many?", "a": "2"},
+        {"file": "a.png", "who": "P1", "m": "m2.png", "q": "What else?", "a": "None"},
+        {"file": "a.png", "who": "P1", "m": "m1.png", "q": "Is it clear?", "a": "No"},
+        {"file": "c.png", "who": "P3", "m": "", "q": "Which side?", "a": ""},
+    ]
+    columns = {"study": "file", "patient": "who", "mask": "m", "question": "q", "answer": "a"}
+    config = make(rows, columns, mask_root=tmp_path / "masks")
+    result = index(config, 0, tmp_path / "out")
+    found = {study.study_id: study for study in Manifest.open(result.manifest).studies()}
+    assert found["a.png"].questions == (("Is it clear?", "No"), ("What else?", "None"))
+    assert found["a.png"].masks == {"mask": tmp_path / "masks" / "m1.png", "mask_2": tmp_path / "masks" / "m2.png"}
+    assert found["c.png"].questions == (("How many?", "2"),)
+    assert (found["b.png"].questions, found["b.png"].masks) == ((), {})
+    assert {name: result.counts[name] for name in ("with_masks", "with_questions", "image_without_report")} == {
+        "with_masks": 2, "with_questions": 2, "image_without_report": 1,
+    }  # fmt: skip
+    assert result.rejected == {"row_invalid": 1}  # a question without answer
+
+
+def test_rows_of_an_image_are_gathered_for_their_questions(make, tmp_path):
+    listed = (("a", "train"), ("b", "train"), ("a", "train"), ("a", "test"))
+    rows = [
+        {"file": f"{letter}.png", "q": f"Q{number}", "a": "yes", "part": part}
+        for number, (letter, part) in enumerate(listed)
+    ]
+    columns = {"question": "q", "answer": "a"}
+    assert {study.study_id: len(study.questions) for study in studies(make(rows, columns))} == {"a.png": 3, "b.png": 1}
+    found = studies(make(rows, columns | {"split": "part"}))
+    assert [(study.study_id, study.split, len(study.questions)) for study in found] == [
+        ("a.png", "train", 2), ("b.png", "train", 1), ("a.png#test", "test", 1),
+    ]  # fmt: skip
+    assert found[0].patient_key == found[2].patient_key != found[1].patient_key
+    assert [study.study_id for study in studies(make(rows, {}))] == ["a.png", "b.png", "a.png#3", "a.png#4"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_none_is_an_answer_and_nothing_is_none(layouts, tmp_path, kind):
+    layouts.write_png(tmp_path / "a.png")
+    rows = pd.DataFrame({"file": ["a.png"] * 3, "q": ["Q1", "Q2", "none"], "a": ["None", None, "n/a"]})
+    path = tmp_path / f"t.{kind}"
+    rows.to_csv(path, index=False) if kind == "csv" else rows.to_parquet(path)
+    columns = {"image": "file", "study": "file", "question": "q", "answer": "a"}
+    (study,) = studies(DataConfig(reader="table", path=path, columns=columns))
+    assert study.questions == (("Q1", "None"),)
+
+
+@pytest.mark.parametrize(("given", "lacking"), [("question", "answer"), ("answer", "question")])
+def test_questions_need_answers(make, given, lacking):
+    config = make([{"file": "a.png", "text": "x"}], {given: "text"})
+    with pytest.raises(DataError, match=rf"data\.columns\.{lacking}: is not set.*one of the columns file, text"):
+        studies(config)
+
+
+@pytest.mark.shared
+def test_real_lung_masks(shared):
+    folder = shared / "covid_cxr"
+    columns = {"image": "filename", "patient": "patientid", "mask": "lung_mask", "label": "finding"}
+    config = DataConfig(
+        reader="table", path=folder / "metadata.csv", columns=columns,
+        image_root=folder / "images", mask_root=folder / "lung_masks",
+    )  # fmt: skip
+    found = studies(config)
+    assert (len(found), sum(bool(study.masks) for study in found)) == (544, 236)
 
 
 def test_a_row_with_too_many_fields_is_set_aside_and_a_short_one_is_not(make, tmp_path):

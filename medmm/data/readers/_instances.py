@@ -1,0 +1,83 @@
+"""What a file in a folder of studies is: an image, something else, or broken; and what is kept of an image's header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medmm.data.readers._files import file_id, is_storable
+from medmm.errors import Reason, StudyError
+from medmm.io.header import DicomHeader
+from medmm.types import ImageRef, Laterality, Rejection
+
+_DICOM_NAMES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+_OTHER_KINDS = frozenset(
+    ".csv .tsv .json .jsonl .parquet .xlsx .md .html .pdf .doc .docx .rtf .png .jpg .jpeg .gif .bmp .tif .tiff .nii "
+    ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
+)
+
+
+def other_kind(path: Path) -> Rejection | None:
+    """Why a file is not even tried; None where it may be DICOM."""
+    if not is_storable(path):
+        return Rejection(file_id(path), Reason.FILE_UNREADABLE, "the path is no valid UTF-8; rename it", path)
+    if path.suffix.lower() in _OTHER_KINDS and not _says_dicom(path):
+        return Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
+    return None
+
+
+def unreadable(path: Path, error: StudyError) -> Rejection:
+    """A file that claims to be DICOM, by its name or its preamble, is broken; another is merely of another kind."""
+    claims = path.suffix.lower() in _DICOM_NAMES or _says_dicom(path)
+    guessed = error.reason in {Reason.NOT_AN_IMAGE, Reason.HEADER_INVALID}
+    if guessed and not claims:
+        return Rejection(file_id(path), Reason.NOT_AN_IMAGE, "a file of another kind", path)
+    reason = Reason.FILE_UNREADABLE if error.reason is Reason.NOT_AN_IMAGE else error.reason
+    return Rejection(file_id(path), reason, str(error), path)
+
+
+def _says_dicom(path: Path) -> bool:
+    """Whether ``DICM`` stands behind a preamble of 128 bytes (PS3.10 7.1)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def record_of(path: Path, header: DicomHeader) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "sop_uid": header.sop_uid,
+        "series_uid": header.series_uid,
+        "modality": header.modality,
+        "view": header.view,
+        "laterality": header.laterality,
+        "rows": header.rows,
+        "columns": header.columns,
+        "frames": header.frames,
+        "spacing_mm": header.spacing_mm,
+        "body_part": header.body_part,
+        "patient_id": header.patient_id or "",
+        "sex": header.sex,
+        "age": header.age_years,
+        "device": header.device,
+    }
+
+
+def image_ref(record: Mapping[str, Any]) -> ImageRef:
+    spacing = record["spacing_mm"]
+    return ImageRef(
+        path=Path(record["path"]),
+        sop_uid=record["sop_uid"],
+        series_uid=record["series_uid"],
+        modality=record["modality"],
+        view=record["view"],
+        laterality=None if record["laterality"] is None else Laterality(record["laterality"]),
+        rows=record["rows"],
+        columns=record["columns"],
+        frames=record["frames"] or 1,
+        spacing_mm=None if spacing is None else tuple(spacing),
+        body_part=record["body_part"],
+    )
