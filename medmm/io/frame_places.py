@@ -91,11 +91,17 @@ def places_of(dataset: Dataset, frames: int, label_map: bool) -> Places:
     positions = [_numbers(one, _PLANE_POSITION, _POSITION, 3) for one in groups]
     if all(position is None for position in positions):
         planes = _by_source(sources, segments)
-        return Places(max(planes) + 1, planes, segments, known, uids)
+        return Places(max(planes) + 1, planes, segments, known, uids, None, _shared(segments, planes))
     if any(position is None for position in positions):
         raise _fault("some frames have no position")
     planes, depth, affine, notes = _stack(groups, np.array(positions))
-    return Places(depth, planes, segments, known, uids, affine, notes)
+    return Places(depth, planes, segments, known, uids, affine, (*notes, *_shared(segments, planes)))
+
+
+def _shared(segments: Sequence[int], planes: Sequence[int]) -> tuple[str, ...]:
+    """A note if several frames show one segment on one plane, as objects about several phases have them."""
+    surplus = len(planes) - len(set(zip(segments or [0] * len(planes), planes, strict=True)))
+    return (f"{surplus} x several frames of one segment on one plane: united.",) if surplus else ()
 
 
 def _segment(groups: Sequence[Dataset]) -> int:

@@ -54,7 +54,7 @@ def place(
     Args:
         array: Mask ``[D, H, W]``; 0 is empty.
         affine: Maps its (d, h, w, 1) to RAS mm; None for a mask on a projection.
-        shape: Shape of the grid: ``(D, H, W)``, or ``(H, W)`` for a projection.
+        shape: Shape of the grid: ``(D, H, W)``, or ``(H, W)`` for a projection or a single slice.
         onto: Affine of the grid; None for a projection.
 
     Returns:
@@ -65,6 +65,8 @@ def place(
     """
     if onto is None or affine is None:
         return _on_projection(array, affine, shape, onto)
+    if len(shape) == 2:  # a single slice
+        return np.asarray(place(array, affine, (1, *shape), onto)[0])
     across = np.linalg.inv(onto) @ affine
     filled = np.argwhere(array.any((1, 2)))[:, 0]
     result = np.zeros(shape, array.dtype)

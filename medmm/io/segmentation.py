@@ -136,10 +136,10 @@ def on_grid(mask: Segmentation, image: Image) -> Segmentation:
 
     Args:
         mask: The segments.
-        image: A volume with an affine, or a projection without one.
+        image: A volume or a slice with an affine, or a projection without one.
 
     Returns:
-        The same with the arrays ``[D, H, W]`` of the volume (``[H, W]`` of the projection) and its affine. The
+        The same with the arrays ``[D, H, W]`` of the volume (``[H, W]`` of the slice or projection) and its affine. The
         planes of the image may be in another order, and more or fewer than the segmentation's, as long as every
         plane that is not empty has its counterpart.
 

@@ -85,7 +85,7 @@ class RegionMask:
     Attributes:
         number: ROI Number.
         name: ROI Name.
-        array: bool ``[D, H, W]``, on the volume's grid.
+        array: bool ``[D, H, W]``, on the volume's grid; D is 1 for a single slice.
         notes: What was left out, and why.
     """
 
@@ -143,7 +143,7 @@ def rasterise(
 
     Args:
         structures: The contours.
-        image: A volume with an affine.
+        image: A volume or a single slice with an affine.
         names: Names of the regions to fill; None fills all of them.
 
     Raises:
@@ -152,7 +152,7 @@ def rasterise(
     """
     if image.affine is None:
         raise _fault("the image has no coordinates", Reason.DIMENSIONS_MISMATCH, None, "a volume with an affine")
-    shape = image.array.shape[1:]
+    shape = (*(1,) * (4 - image.array.ndim), *image.array.shape[1:])
     chosen = [one for one in structures.regions if names is None or one.name in names]
     check_size(len(chosen) * int(np.prod(shape)), f"{len(chosen)} regions on the image's grid")
     inverse: npt.NDArray[np.float64] = np.linalg.inv(image.affine).astype(np.float64)

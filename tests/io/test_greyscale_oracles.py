@@ -155,16 +155,16 @@ def shown_by_dcmtk(path, *options):
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("stored", STORED)
 def test_windows_equal_dcmtks(write_dicom, stored, photometric):
-    """dcmtk's steps are those of its internal tables; half a level of 8 bits is what may be lost."""
+    """Whole-number rescales only: dcmtk cuts values after the modality LUT to whole numbers."""
     dtype, bits = STORED[stored]
     pixels = samples(dtype, bits)
-    for pair, (center, width, function) in itertools.product(RESCALES[:3], (WINDOWS[0], WINDOWS[3])):
+    for pair, (center, width, function) in itertools.product(RESCALES[:2], (WINDOWS[0], WINDOWS[3])):
         voi = {"WindowCenter": center, "WindowWidth": width} | ({"VOILUTFunction": function} if function else {})
         path = write_dicom(
             pixels, BitsStored=bits, HighBit=bits - 1, PhotometricInterpretation=photometric, **rescale(pair), **voi
         )
         off = np.abs(read_image(path).array[0] - shown_by_dcmtk(path, "+Wi", "1"))
-        assert off.max() <= 0.5 / 255, (pair, function)
+        assert off.max() <= 2 / 65535, (pair, function)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

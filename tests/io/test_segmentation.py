@@ -182,6 +182,33 @@ def test_order_of_frames_does_not_matter(ct_slices, tmp_path):
     np.testing.assert_array_equal(placed.segments[0].array, masks[0])
 
 
+def test_frames_on_one_plane_are_united_and_named(ct_slices, tmp_path):
+    masks = np.random.default_rng(5).random((1, 4, 8, 8)) < 0.5
+    dataset = write(tmp_path / "a.dcm", ct_slices((4, 8, 8)), np.moveaxis(masks, 0, -1).astype(np.uint8))
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    groups[1].PlanePositionSequence = groups[0].PlanePositionSequence
+    dataset.save_as(tmp_path / "b.dcm")
+    found = read_segmentation(tmp_path / "b.dcm")
+    frames = np.unpackbits(np.frombuffer(dataset.PixelData[:32], np.uint8), bitorder="little").reshape(4, 8, 8)
+    places = [float(group.PlanePositionSequence[0].ImagePositionPatient[2]) for group in groups]
+    plane = round((places[0] - min(places)) / 2)
+    np.testing.assert_array_equal(found.segments[0].array[plane], (frames[0] | frames[1]) != 0)
+    assert found.notes == ("1 x several frames of one segment on one plane: united.",)
+
+
+def test_a_single_slice_with_an_affine(ct_slices, tmp_path):
+    sources, masks = ct_slices(SHAPE), blobs()
+    write(tmp_path / "a.dcm", sources[2:3], masks[:1, 2:3].transpose(1, 2, 3, 0).astype(np.uint8))
+    volume = image_of(sources)
+    step = np.eye(4)
+    step[0, 3] = 2
+    found = on_grid(read_segmentation(tmp_path / "a.dcm"), Image(volume.array[:, 2], affine=volume.affine @ step))
+    np.testing.assert_array_equal(found.segments[0].array, masks[0, 2])
+    whole = on_grid(read_segmentation(tmp_path / "a.dcm"), volume)
+    np.testing.assert_array_equal(whole.segments[0].array[2], masks[0, 2])
+    assert whole.segments[0].array.sum() == masks[0, 2].sum()
+
+
 def test_only_the_segments_that_are_asked_for(ct_slices, tmp_path):
     write(tmp_path / "a.dcm", ct_slices(SHAPE), np.moveaxis(blobs(), 0, -1).astype(np.uint8))
     whole = read_segmentation(tmp_path / "a.dcm")

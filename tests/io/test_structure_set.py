@@ -180,6 +180,18 @@ def test_contours_off_the_planes(write_structures):
     }
 
 
+def test_a_single_slice(write_structures):
+    image = volume(shape=(1, 30, 24))
+    square = np.array([[4.5, 4.5], [4.5, 9.5], [9.5, 9.5], [9.5, 4.5]])
+    structures = read_structure_set(write_structures({"a": [("CLOSED_PLANAR", in_patient(image, 0.3, square))]}))
+    flat = Image(image.array[:, 0], affine=image.affine)
+    for one in (image, flat):
+        (mask,) = rasterise(structures, one)
+        assert mask.array.shape == (1, 30, 24)
+        assert mask.array[0, 5:10, 5:10].all()
+        assert mask.array.sum() == 25
+
+
 def test_only_the_regions_that_are_asked_for(write_structures):
     image = volume()
     square = np.array([[2, 2], [2, 9], [9, 9], [9, 2.0]])
