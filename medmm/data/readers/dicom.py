@@ -5,6 +5,7 @@ taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a 
 report is a ``.txt`` or ``.xml`` file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``,
 joined by accession number. The table is the more explicit of the two: where one is named, a file beside is no report.
 A study without either has the report of its structured report object (:mod:`medmm.io.structured_report`).
+Segmentations and structure sets are the study's masks.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from medmm.io.header import DicomHeader
 from medmm.reports.dates import cell_date, report_date
 from medmm.types import Rejection, Report, Study
 
-_NO_IMAGE = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})  # objects about images
+_NO_IMAGE = frozenset({"SR", "DOC"})
+_COMPANIONS = frozenset({"PR", "KO", "RTPLAN", "RTDOSE", "REG", "FID", "RTRECORD"})  # about images; nothing is lost
+_MASKS = {"SEG": "segmentation", "RTSTRUCT": "structure_set"}
 _SLICED = frozenset({"CT", "MR", "PT"})
 _NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
 
@@ -70,6 +73,7 @@ def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Stud
                 "the folder holds no DICOM image that can be read", where="data.path", got=scan.kinds(), fix=fix
             )
         yield from scan.reports()
+        yield from scan.masks()
         if table is not None:
             yield from _join(table, config, scan.accessions, groups)
         placed = timelines((study_key(scan.patients[one], one), one, scan.days[one]) for one in scan.patients)
@@ -97,6 +101,7 @@ class _Scan:
     _places: Places = field(init=False)
     _reports: list[Path] = field(default_factory=list)
     _documents: list[tuple[str, Path]] = field(default_factory=list)
+    _masks: list[tuple[str, str, Path]] = field(default_factory=list)
     _kinds: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -159,11 +164,23 @@ class _Scan:
             else:
                 yield Rejection(owner, Reason.REPORT_WITHOUT_IMAGE, "no image belongs to the report's study", path)
 
+    def masks(self) -> Iterator[Rejection]:
+        """Give each segmentation and structure set to its study; yield those whose images are not here."""
+        for owner, modality, path in self._masks:
+            if owner in self.groups:
+                self.groups.add(owner, {"mask": str(path), "mask_kind": _MASKS[modality]})
+            else:
+                yield Rejection(owner, Reason.NOT_AN_IMAGE, f"{modality} of a study whose images are not here", path)
+
     def _image(self, path: Path, header: DicomHeader, keep_name: bool) -> Iterator[Rejection]:
         place = (path.parent if header.modality in _SLICED else path).relative_to(self.root)
         study_id = header.study_uid or header.series_uid or str(place)
         if is_document(header):
             self._documents.append((study_id, path))
+        elif header.modality in _MASKS:
+            self._masks.append((study_id, str(header.modality), path))
+        elif header.modality in _COMPANIONS:
+            yield Rejection(study_id, Reason.NOT_AN_IMAGE, f"an object about images ({object_name(header)})", path)
         elif not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
             yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({object_name(header)})", path)
         else:
@@ -224,12 +241,22 @@ def _study(
         patient_key=study_key(patients.pop(), study_id),
         images=tuple(map(image_ref, headers)),
         report=reports[0] if reports else None,
+        masks=_masks(records),
         sex=sex_code(first("sex")),
         age_band=age_band(first("age")),
         device=first("device"),
         days=placed[0],
         priors=placed[1],
     )
+
+
+def _masks(records: Sequence[dict[str, Any]]) -> dict[str, Path]:
+    """``segmentation``, ``segmentation_2``, ..., ``structure_set``, ...: DICOM objects, in the order of their paths."""
+    masks: dict[str, Path] = {}
+    for kind, path in sorted((record["mask_kind"], record["mask"]) for record in records if "mask" in record):
+        number = 1 + sum(name.startswith(kind) for name in masks)
+        masks[kind if number == 1 else f"{kind}_{number}"] = Path(path)
+    return masks
 
 
 def _dated(report: Report, records: Sequence[dict[str, Any]], day: date) -> Report:

@@ -188,6 +188,22 @@ def test_the_same_volume_at_every_grade():
         assert after == pytest.approx(before, rel=0.02)
 
 
+def test_fluid_under_air_is_level():
+    """Study 8 has both on the left: all fluid lies behind all of the air that is seen at its height."""
+    masks, grid, _ = masks_alone(8, (80, 90, 90))
+    fluid, air = masks["pleural_effusion"], masks["pneumothorax"]
+    assert grid.spacing_mm[1] < 4
+    seen = 0
+    for plane in range(80):
+        rows = np.nonzero(fluid[plane])[0], np.nonzero(air[plane])[0]
+        if len(rows[0]) > 20 and len(rows[1]) > 20:
+            assert rows[0].max() <= rows[1].min() + 1
+            seen += 1
+    assert seen > 10
+    fronts = [np.nonzero(plane)[0].max() for plane in fluid if plane.sum() > 60]
+    assert np.ptp(fronts) <= 1
+
+
 def test_air_comes_to_the_front_of_a_patient_on_the_back():
     finding = Condition("pneumothorax", Laterality.LEFT, None, Severity.MODERATE, 0)
     front = []

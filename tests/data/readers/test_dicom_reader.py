@@ -212,6 +212,42 @@ def test_broken_files_are_set_aside_and_others_passed_over(layouts, tmp_path):
     }  # fmt: skip
 
 
+def test_segmentations_are_masks_and_companions_are_no_failures(layouts, tmp_path):
+    layouts.write_dicom(tmp_path / "ct.dcm", study="1.1", Modality="CT")
+    for number, (name, modality) in enumerate(
+        (("b.dcm", "SEG"), ("a.dcm", "SEG"), ("rt.dcm", "RTSTRUCT"), ("pr.dcm", "PR"), ("plan.dcm", "RTPLAN")), 2
+    ):
+        layouts.write_dicom(tmp_path / name, study="1.1", number=number, Modality=modality)
+    layouts.write_dicom(tmp_path / "alone.dcm", study="1.9", Modality="SEG")
+    (study,), rejected = split(at(tmp_path))
+    assert [image.path.name for image in study.images] == ["ct.dcm"]
+    assert {name: path.name for name, path in study.masks.items()} == {
+        "segmentation": "a.dcm", "segmentation_2": "b.dcm", "structure_set": "rt.dcm",
+    }  # fmt: skip
+    assert {one.path.name: one.reason for one in rejected} == dict.fromkeys(
+        ("pr.dcm", "plan.dcm", "alone.dcm"), Reason.NOT_AN_IMAGE
+    )
+
+
+def test_a_report_older_than_its_image_says_so(layouts, tmp_path):
+    for number, line in ((1, "Report date: 2020-01-29"), (2, "Signed: 2020-02-02"), (3, "FINDINGS 2019-01-01")):
+        folder = tmp_path / str(number)
+        layouts.write_dicom(folder / "1.dcm", study=f"1.{number}", StudyDate="20200131")
+        (folder / "report.txt").write_text(f"{line}\nFINDINGS: Clear.")
+    studies, _ = split(at(tmp_path))
+    assert [study.report.days_after for study in studies] == [-2, 2, None]
+
+
+def test_the_reports_table_may_say_their_day(layouts, tmp_path):
+    layouts.write_dicom(tmp_path / "in" / "1.dcm", study="1.1", StudyDate="20200131", AccessionNumber="A1")
+    rows = [{"accession": "A1", "report": "FINDINGS: Clear.", "made": "2020-01-30 08:15"}]
+    table = layouts.write_csv(tmp_path / "reports.csv", rows)
+    (study,), _ = split(at(tmp_path / "in", reports=table, report_date_column="made"))
+    assert study.report.days_after == -1
+    with pytest.raises(DataError, match="report_date_column"):
+        dicom.read(at(tmp_path / "in", reports=table, report_date_column="day"))
+
+
 def test_study_of_two_patients(layouts, tmp_path):
     layouts.write_dicom(tmp_path / "1.dcm", study="1.1", number=1, patient="DOE")
     layouts.write_dicom(tmp_path / "2.dcm", study="1.1", number=2, patient="ROE")

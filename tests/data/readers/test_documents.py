@@ -98,7 +98,7 @@ def test_documents_without_use_are_named(layouts, tmp_path):
     assert found == {
         "empty.dcm": ("1.1", Reason.REPORT_EMPTY),
         "measured.dcm": ("1.1", Reason.REPORT_EMPTY),
-        "keys.dcm": ("1.1", Reason.NO_PIXELS),
+        "keys.dcm": ("1.1", Reason.NOT_AN_IMAGE),
         "pdf.dcm": ("1.1", Reason.NO_PIXELS),
         "broken.dcm": ("1.1", Reason.REPORT_EMPTY),
         "lost.dcm": ("1.2", Reason.REPORT_WITHOUT_IMAGE),
