@@ -173,12 +173,10 @@ def lung_parts(
     mine = {name: condition for name, condition in sick.items() if side in condition.signs}
     parts: list[Component] = []
     if "pleural_effusion" in mine:
-        condition = mine["pleural_effusion"]
-        empty = space
-        space, fluid = pleura.effusion(space, condition.grade, _rng(seed, condition, side))
-        if supine:
-            space, fluid = gravity.layered(empty, fluid)
-        parts.append(fluid)
+        upright = pleura.effusion(space, mine["pleural_effusion"].grade, _rng(seed, mine["pleural_effusion"], side))
+        on_back = gravity.layered(space, upright[1], level="pneumothorax" in mine) if supine else upright
+        space = on_back[0]
+        parts.append(on_back[1])
     if "pneumothorax" in mine:
         condition = mine["pneumothorax"]
         space, gap = pleura.pneumothorax(space, condition.grade, _rng(seed, condition, side), supine)

@@ -1,7 +1,9 @@
-"""Frames of grey values as the bytes of Pixel Data, in every lossless transfer syntax that can be written here."""
+"""Frames of grey values as the bytes of Pixel Data, in every transfer syntax that can be written here."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,16 @@ BIG_ENDIAN, RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
 JPEG_LOSSLESS, JPEG_LS = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"
 JPEG_2000, HTJ2K = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"
 NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 SYNTAXES = (*NATIVE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, RLE)
-"""Transfer Syntax UIDs, PS3.6 table A-1."""
+"""Lossless Transfer Syntax UIDs, PS3.6 table A-1."""
+JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
+JPEG_LS_NEAR, JPEG_2000_LOSSY, HTJ2K_LOSSY = (f"1.2.840.10008.1.2.4.{end}" for end in ("81", "91", "203"))
+LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR, JPEG_2000_LOSSY, HTJ2K_LOSSY)
+"""Lossy ones; JPEG Baseline holds 8 bits, JPEG Extended 8 or 12."""
+ALL = (*SYNTAXES, DEFLATED_FRAMES, *LOSSY)
+"""DEFLATED_FRAMES (Supplement 244) is lossless too, but hardly any other program reads it yet."""
+_QUALITY, _NEAR, _RATIO_DB, _STEP = 95, 2, 60, 1e-4
 
 
 def pixel_data(frames: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
@@ -23,39 +33,59 @@ def pixel_data(frames: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
 
     Args:
         frames: uint16 ``[N, H, W]``, stored values below ``2**bits``.
-        syntax: One of ``SYNTAXES``.
-        bits: Bits stored, 9 to 16.
+        syntax: One of ``ALL``.
+        bits: Bits stored, 8 to 16; for JPEG Baseline 8, for JPEG Extended 12.
 
     Returns:
         Bytes of Pixel Data: native, or one fragment a frame with a basic offset table (PS3.5 annex A.4).
 
     Raises:
-        UsageError: ``syntax`` is not written.
+        UsageError: ``syntax`` is not written, or not with so many bits.
     """
     from pydicom.encaps import encapsulate
 
     if syntax in NATIVE:
         return frames.astype(">u2" if syntax == BIG_ENDIAN else "<u2").tobytes()
-    if syntax not in SYNTAXES:
-        raise UsageError("this transfer syntax is not written", got=syntax, expected=", ".join(SYNTAXES))
+    if syntax not in ALL:
+        raise UsageError("this transfer syntax is not written", got=syntax, expected=", ".join(ALL))
+    fitting = {JPEG_BASELINE: 8, JPEG_EXTENDED: 12}.get(syntax, bits)
+    if bits != fitting:
+        raise UsageError("this transfer syntax does not hold so many bits", got=bits, expected=fitting)
     return encapsulate([_coded(np.ascontiguousarray(frame), syntax, bits) for frame in frames])
 
 
 def _coded(frame: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
-    import imagecodecs
-
     if syntax == RLE:
         return _run_length(frame)
-    coded: Any
-    if syntax == JPEG_LOSSLESS:
-        coded = imagecodecs.ljpeg_encode(frame, bitspersample=bits)
-    elif syntax == JPEG_LS:
-        coded = imagecodecs.jpegls_encode(frame)
-    elif syntax == JPEG_2000:
-        coded = imagecodecs.jpeg2k_encode(frame, codecformat="j2k", bitspersample=bits, reversible=True, level=0)
+    if syntax == DEFLATED_FRAMES:
+        coder = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        coded = coder.compress(frame.astype("<u2").tobytes()) + coder.flush()
     else:
-        coded = imagecodecs.htj2k_encode(frame, reversible=True)
-    return bytes(coded) + b"\0" * (len(coded) % 2)
+        coded = bytes(_ENCODERS[syntax](frame, bits))
+    return coded + b"\0" * (len(coded) % 2)
+
+
+def _library(name: str, frame: npt.NDArray[Any], **how: Any) -> Any:
+    import imagecodecs
+
+    return getattr(imagecodecs, f"{name}_encode")(frame, **how)
+
+
+_ENCODERS: dict[str, Callable[[npt.NDArray[np.uint16], int], Any]] = {
+    JPEG_BASELINE: lambda frame, _: _library("jpeg8", frame.astype(np.uint8), level=_QUALITY),
+    JPEG_EXTENDED: lambda frame, bits: _library("jpeg8", frame, level=_QUALITY, bitspersample=bits),
+    JPEG_LOSSLESS: lambda frame, bits: _library("ljpeg", frame, bitspersample=bits),
+    JPEG_LS: lambda frame, _: _library("jpegls", frame),
+    JPEG_LS_NEAR: lambda frame, _: _library("jpegls", frame, level=_NEAR),
+    JPEG_2000: lambda frame, bits: _library(
+        "jpeg2k", frame, codecformat="j2k", bitspersample=bits, reversible=True, level=0
+    ),
+    JPEG_2000_LOSSY: lambda frame, bits: _library(
+        "jpeg2k", frame, codecformat="j2k", bitspersample=bits, reversible=False, level=_RATIO_DB
+    ),
+    HTJ2K: lambda frame, _: _library("htj2k", frame, reversible=True),
+    HTJ2K_LOSSY: lambda frame, _: _library("htj2k", frame, reversible=False, level=_STEP),
+}
 
 
 def _run_length(frame: npt.NDArray[np.uint16]) -> bytes:

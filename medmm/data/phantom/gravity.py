@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medmm.data.phantom.geometry import Points, Quadric
+from medmm.data.phantom.geometry import Points, Quadric, half_space
 from medmm.data.phantom.pleura import Space
 from medmm.data.phantom.scene import Component
 from medmm.data.phantom.solids import Solid
@@ -20,12 +20,13 @@ ACROSS, ALONG = 11.0, 26.0
 """1 mm over its lowest point the surface is so many mm wide to each side, across and along the body."""
 
 
-def layered(space: Space, upright: Component) -> tuple[Space, Component]:
+def layered(space: Space, upright: Component, level: bool = False) -> tuple[Space, Component]:
     """The same volume of fluid as an upright effusion, run to the back: a crescent, thicker towards the base.
 
     Args:
         space: The lung's space without the fluid.
         upright: The fluid, upright.
+        level: Whether its surface is flat, as it is under air.
     """
     lung = space.lung
     middle = lung.hull.middle
@@ -35,7 +36,8 @@ def layered(space: Space, upright: Component) -> tuple[Space, Component]:
     lowest = np.array([middle[0] - 6 * lung.side, middle[1] - deep - 30, lung.height(0.75)])
     low, high = 0.0, 2 * deep + 30
     for _ in range(TRIES):
-        surface = trough(lowest + [0, (low + high) / 2, 0], (ACROSS, ALONG))
+        bottom = lowest + [0, (low + high) / 2, 0]
+        surface = half_space(bottom, (0, -1, 0)) if level else trough(bottom, (ACROSS, ALONG))
         fluid = Solid((lung.hull,), space.limits, (surface, *lung.cut))
         low, high = ((low + high) / 2, high) if _volume(fluid, space) < goal else (low, (low + high) / 2)
     return replace(space, limits=(*space.limits, surface)), replace(upright, shape=fluid)

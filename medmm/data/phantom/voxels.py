@@ -12,9 +12,9 @@ from medmm.data.phantom.geometry import Array, Points, Stretches, View, Window
 from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.tubes import Tubes
 
-SUBRAYS = 2
-"""Rays a voxel along each of the axes across; along the rays the share inside is exact."""
-HALF = 0.5
+SUBRAYS, MOST_SUBRAYS = 2, 6
+"""Rays a voxel along each of the axes across, and at most, for thin tubes; along the rays the share inside is exact."""
+HALF, QUARTER = 0.5, 0.24
 UP = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
 """Axes of the rays: columns grow to the patient's right, rows to the front, the beam to the head."""
 
@@ -66,13 +66,19 @@ class Filled:
     share: Array
 
 
-def fill(shape: Solid | Tubes, grid: Grid, subrays: int = SUBRAYS) -> Filled | None:
+def fill(shape: Solid | Tubes, grid: Grid, subrays: int | None = None) -> Filled | None:
     """Voxels of a shape; None where it lies outside the volume.
 
     A ray that is inside from ``enter`` to ``leave`` adds a step up and a step down, each spread over two voxels so that
     the running sum along the ray is the length inside each voxel. All rays of a shape share one running sum.
+
+    Args:
+        shape: The shape.
+        grid: The voxels.
+        subrays: Rays a voxel along each axis across; None: two, more where a thin tube could run between them.
     """
     depth = grid.shape[0]
+    subrays = subrays or _enough(shape, grid)
     pieces = [_in_voxels(piece, grid, subrays) for piece in shape.stretches(grid.rays(subrays))]
     pieces = [piece for piece in pieces if len(piece.place)]
     if not pieces:
@@ -98,15 +104,24 @@ def fill(shape: Solid | Tubes, grid: Grid, subrays: int = SUBRAYS) -> Filled | N
 def holds(shapes: Iterator[Solid | Tubes] | tuple[Solid | Tubes, ...], grid: Grid) -> npt.NDArray[np.bool_]:
     """``[D, H, W]``: voxels of which at least half lies in one of the shapes.
 
-    Of a shape so thin that it fills no voxel to more than half, the voxels that are at least half as full as its
-    fullest one.
+    Of a solid so small that it fills no voxel, the voxels that are at least half as full as its fullest one; of tubes
+    so thin, a quarter, since a wire that runs where four voxels meet fills each to a quarter.
     """
     mask = np.zeros(grid.shape, bool)
     for shape in shapes:
         filled = fill(shape, grid)
         if filled is not None:
-            mask[filled.box] |= filled.share >= HALF * min(1.0, max(float(filled.share.max()), 1e-3))
+            full = max(float(filled.share.max()), 1e-3)
+            least = QUARTER * full if isinstance(shape, Tubes) and full < HALF else HALF * min(full, 1.0)
+            mask[filled.box] |= filled.share >= least
     return mask
+
+
+def _enough(shape: Solid | Tubes, grid: Grid) -> int:
+    """So many rays that the thinnest tube is hit."""
+    if isinstance(shape, Solid) or not len(shape):
+        return SUBRAYS
+    return int(np.clip(np.ceil(grid.spacing_mm[1] / float(shape.radius.min())), SUBRAYS, MOST_SUBRAYS))
 
 
 def _in_voxels(piece: Stretches, grid: Grid, subrays: int) -> Stretches:

@@ -83,7 +83,7 @@ def test_the_beam_runs_from_the_right_to_the_left():
 @pytest.mark.parametrize("name", ["nodule", "mass", "consolidation", "pleural_effusion", "pneumothorax", "edema"])
 def test_both_views_show_a_finding_at_the_same_heights(name):
     """The rows of the mask from the side are those of the mask from the front, seen along the same axis of z."""
-    for number in range(6):
+    for number in range(3):
         zone = Zone.MID if name in {"nodule", "mass", "consolidation"} else None
         case = case_of(number, finding(name, zone=zone, side=None if name == "edema" else Laterality.RIGHT))
         (_, front), (_, side) = case.scene.depth(FRONTAL), case.scene.depth(STRAIGHT)
@@ -95,7 +95,7 @@ def test_both_views_show_a_finding_at_the_same_heights(name):
 
 def test_both_phantoms_have_the_same_findings_in_the_same_place():
     """The whole chest and the frontal one cast the same masks, apart from devices and broken ribs."""
-    for number in range(0, 40, 2):
+    for number in range(0, 39, 4):
         conditions = disease.conditions(0, number)
         whole_, plain = (case_of(number, *conditions, build=build) for build in (whole.assemble, anatomy.assemble))
         (_, one), (_, other) = whole_.scene.depth(FRONTAL), plain.scene.depth(FRONTAL)
@@ -153,7 +153,7 @@ def test_light_beside_the_patient_does_not_scatter():
 
 def test_a_generator_lies_under_the_skin():
     seen = 0
-    for number in range(120):
+    for number in range(80):
         if not any(c.name == "pacemaker" for c in disease.conditions(0, number)):
             continue
         case = case_of(number, *disease.conditions(0, number))
@@ -164,4 +164,4 @@ def test_a_generator_lies_under_the_skin():
         assert len(points) > 50
         assert held.mean() > 0.97
         seen += 1
-    assert seen > 5
+    assert seen > 3

@@ -11,7 +11,7 @@ from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.study import exposure_of
 from medmm.data.phantom.voxels import Grid, fill, holds
 
-GRID = Grid(np.array([3.0, -2.0, 5.0]), (4.0, 3.0), (40, 44, 48))
+GRID = Grid(np.array([3.0, -2.0, 5.0]), (5.0, 4.0), (30, 33, 36))
 PA = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
 """Rays from back to front whose columns and rows run along W and D of a volume."""
 SIDEWAYS = np.array([[0, 1.0, 0], [0, 0, 1.0], [1.0, 0, 0]])
@@ -88,7 +88,7 @@ def test_thin_shapes_are_held_by_the_voxels_along_them():
     wire = tubes.along(np.array([[-40.0, 0, 0], [40, 0, 3]]), 0.8)
     mask = holds((wire,), GRID)
     rows = np.nonzero(mask)
-    assert set(rows[2]) >= set(range(12, 36))
+    assert set(rows[2]) >= set(range(10, 26))
     assert np.abs(centres(GRID)[mask][:, 1]).max() < 5
 
 
@@ -116,7 +116,7 @@ def scene_of(seed, number, build):
 @pytest.mark.parametrize("axes", [PA, SIDEWAYS], ids=["from behind", "from the side"])
 def test_line_integrals_of_the_voxels_are_the_radiographs_depth(build, axes):
     """Sums over H or W, in 1/mm times mm, against the closed form, averaged over each pixel."""
-    for number in (2, 5, 38):
+    for number in (2, 38):
         grid = Grid(np.array([0.0, -10.0, -20.0]), (5.0, 5.0), (60, 120, 120))
         scene = scene_of(0, number, build)
         along = 1 if axes is PA else 2
@@ -135,7 +135,7 @@ def test_line_integrals_of_the_voxels_are_the_radiographs_depth(build, axes):
 def test_masks_of_the_volume_project_onto_the_masks_of_the_radiograph():
     grid = Grid(np.array([0.0, -10.0, -20.0]), (2.5, 2.5), (130, 120, 140))
     seen = set()
-    for number in (2, 5, 6, 8, 38, 39):
+    for number in (0, 5, 6, 8, 38):
         scene = scene_of(0, number, whole.assemble)
         masks = ct.masks_of(scene, grid)
         _, flat = scene.depth(View(grid.middle, PA, 2.5, 130, 140))
