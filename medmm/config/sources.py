@@ -13,6 +13,10 @@ from medmm import registry
 Fraction = Annotated[float, Field(ge=0, le=1)]
 VoxelCount = Annotated[int, Field(ge=16, le=768)]
 Millimetres = Annotated[float, Field(ge=0.2, le=20)]
+SyntaxName = Literal[
+    "implicit", "explicit", "deflated", "big_endian", "rle", "jpeg_lossless", "jpeg_ls", "jpeg_2000", "htj2k",
+    "jpeg_baseline", "jpeg_extended", "jpeg_ls_near", "jpeg_2000_lossy", "htj2k_lossy",
+]  # fmt: skip
 Cell = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 
@@ -41,6 +45,12 @@ class PhantomConfig(Section):
     """Distance of CT slices, and of voxels in a slice; None: the chest fills the volume."""
     volume_format: Literal["nifti", "dicom"] = "nifti"
     """How CT volumes are written: a NIfTI file or a DICOM series a study."""
+    syntaxes: tuple[SyntaxName, ...] = ()
+    """Transfer syntaxes of DICOM files, taken in turn (``explicit``, ``jpeg_2000``, ``htj2k_lossy``, ...); empty: such
+    as hospitals send, drawn for each study."""
+    objects: tuple[Literal["report", "segmentation", "structure_set"], ...] = ()
+    """What DICOM holds beside the images: ``report`` (SR instead of text), ``segmentation`` (SEG of the findings),
+    ``structure_set`` (RTSTRUCT, of CT series)."""
     layout: str | None = None
     """Layout of a public collection that ``medmm phantom`` writes (``openi``, ``mimic-cxr``, ...); None for its own."""
 
@@ -50,6 +60,15 @@ class PhantomConfig(Section):
         if views not in {("frontal",), ("frontal", "lateral")}:
             raise ValueError("expected [frontal] or [frontal, lateral]")
         return views
+
+    @model_validator(mode="after")
+    def _objects_fit(self) -> PhantomConfig:
+        is_series = self.modality == "ct" and self.volume_format == "dicom"
+        if "structure_set" in self.objects and not is_series:
+            raise ValueError("a structure set needs modality=ct and volume_format=dicom")
+        if self.modality == "ct" and not is_series and (self.objects or self.syntaxes):
+            raise ValueError("objects and syntaxes are DICOM's: set volume_format=dicom")
+        return self
 
     @field_validator("layout")
     @classmethod

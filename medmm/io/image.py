@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from medmm.errors import ImageError, Reason
+import numpy as np
+
+from medmm.errors import DataError, ImageError, Reason
 from medmm.io.dataset import file_length
 from medmm.io.dicom import read_dicom
 from medmm.io.nifti import is_nifti, read_nifti, start_of
 from medmm.io.raster import JPEG, PNG, read_raster
-from medmm.io.resize import check_request, resize_area
+from medmm.io.resize import check_request, resize_area, resized_spacing
 from medmm.types import Image
 
 __all__ = ["Format", "read_image", "resize_area", "sniff"]
@@ -78,10 +81,11 @@ def _begins_like_dicom(head: bytes) -> bool:
 
 
 def read_image(path: str | Path, size: int | None = None, window: str | None = "auto") -> Image:
-    """Read a DICOM, NIfTI, PNG or JPEG file.
+    """Read a DICOM, NIfTI, PNG or JPEG file, or the one volume whose DICOM slices lie in a folder.
 
     Args:
-        path: The file; its content decides what it is.
+        path: The file; its content decides what it is. Of a folder the volume is turned to head, front and right, as
+            NIfTI volumes are; :func:`medmm.io.volume.read_volumes` gives several, and as they are stored.
         size: Stretch rows and columns to so many pixels by area averaging (linear where enlarged); None keeps them.
         window: ``auto`` gives [0, 1], low values black: the header's window where there is one, else the full range.
             The full range is that of the values present, for 8-bit PNG and JPEG and for colour that of the type. None
@@ -96,9 +100,43 @@ def read_image(path: str | Path, size: int | None = None, window: str | None = "
     """
     check_request(size, window)
     path = Path(path)
+    if path.is_dir():
+        return _only_volume(path, size, window)
     kind = sniff(path)
     if kind is Format.DICOM:
         return read_dicom(path, size, window)
     if kind is Format.NIFTI:
         return read_nifti(path, size, window)
     return read_raster(path, size, window)
+
+
+def _only_volume(folder: Path, size: int | None, window: str | None) -> Image:
+    """The volume of a folder that holds one.
+
+    Raises:
+        ImageError: ``NOT_AN_IMAGE`` for a folder without DICOM files, ``DIMENSIONS_MISMATCH`` for several volumes.
+    """
+    from medmm.io.geometry import to_canonical
+    from medmm.io.volume import read_volumes
+
+    try:
+        found = read_volumes(folder, None, window)
+    except DataError:
+        fix = "Give one file of it."
+        raise ImageError(Reason.NOT_AN_IMAGE, "this is a folder without DICOM files", where="image", fix=fix) from None
+    if len(found) > 1:
+        what, fix = "the folder holds several volumes", "Give the folder of one, or use read_volumes."
+        raise ImageError(Reason.DIMENSIONS_MISMATCH, what, where="image", got=len(found), expected="1", fix=fix)
+    volume = to_canonical(found[0])
+    return volume if size is None else _stretched(volume, size)
+
+
+def _stretched(volume: Image, size: int) -> Image:
+    """Rows and columns of a volume at ``size`` pixels each; the affine follows."""
+    from medmm.io.geometry import stretch
+
+    _, _, rows, columns = volume.array.shape
+    planes = np.stack([resize_area(plane, size) for plane in volume.array[0]])[None]
+    affine = None if volume.affine is None else volume.affine @ stretch(rows / size, columns / size)
+    spacing = resized_spacing(volume.spacing_mm, rows, columns, size)
+    return replace(volume, array=planes, affine=affine, spacing_mm=spacing)

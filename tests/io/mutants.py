@@ -324,7 +324,7 @@ def _dimensions(rng, corpus):
 
 @family()
 def _photometric(rng, corpus):
-    names = (b"MONOCHROME1 ", b"PALETTE COLOR ", b"RGB ", b"YBR_FULL", b"YBR_FULL_422", b"YBR_ICT ", b"CMYK", b"", b"\xff" * 16)
+    names = b"MONOCHROME1 ,PALETTE COLOR ,RGB ,YBR_FULL,YBR_FULL_422,YBR_ICT ,CMYK,,\xff\xff\xff\xff".split(b",")
     return edited(_one(rng, corpus.dicom), {0x00280004: ("CS", names[rng.integers(len(names))])})
 
 
@@ -347,7 +347,8 @@ def _lengths(rng, corpus):
     for at in rng.choice(places or [140], rng.integers(1, 3)):
         lie = int(lies[rng.integers(len(lies))])
         long = data[at : at + 2] in _LONG
-        data = changed(data, int(at) + (4 if long else 2), struct.pack("<I", lie) if long else struct.pack("<H", lie & 0xFFFF))
+        new = struct.pack("<I", lie) if long else struct.pack("<H", lie & 0xFFFF)
+        data = changed(data, int(at) + (4 if long else 2), new)
     return data
 
 
@@ -403,12 +404,14 @@ def _identifiers(rng, corpus):
     tags = (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00100020, 0x00080050, 0x00080060, 0x00185101, 0x00100010)
     for tag in rng.choice(tags, rng.integers(1, 5), replace=False):
         text = NAMES[rng.integers(len(NAMES))].encode()
-        vr = {0x00100020: "LO", 0x00080050: "SH", 0x00080060: "CS", 0x00185101: "CS", 0x00100010: "PN"}.get(int(tag), "UI")
+        others = {0x00100020: "LO", 0x00080050: "SH", 0x00080060: "CS", 0x00185101: "CS", 0x00100010: "PN"}
+        vr = others.get(int(tag), "UI")
         values[int(tag)] = (vr, text + b"\0" * (len(text) % 2))
     data = edited(_one(rng, corpus.dicom), values)
     if rng.integers(4) == 0:  # in the meta information too, which names the compression
         uid = NAMES[rng.integers(len(NAMES))].encode()[:64]
-        data = data.replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x10\x00UI" + struct.pack("<H", len(uid)) + uid + b"\x02\x00\x12\x00UI", 1)
+        head, after = b"\x02\x00\x10\x00UI", b"\x02\x00\x12\x00UI"
+        data = data.replace(head, head + struct.pack("<H", len(uid)) + uid + after, 1)
     return data
 
 
@@ -432,7 +435,7 @@ def _tables(rng, corpus):
     if rng.integers(3) == 0:
         palette = b"".join(element(tag, b"US", triple) for tag in (0x00281101, 0x00281102, 0x00281103))
         palette += b"".join(element(tag, b"OW", table) for tag in (0x00281201, 0x00281202, 0x00281203))
-        data = described(8, 8, extra=palette).replace(b"MONOCHROME2 ", b"PALETTE COLOR ").replace(b"CS\x0c\0PAL", b"CS\x0e\0PAL")
+        data = described(8, 8, extra=palette).replace(b"CS\x0c\0MONOCHROME2 ", b"CS\x0e\0PALETTE COLOR ")
         return start(EXPLICIT) + data + element(0x7FE00010, b"OW", rng.bytes(64))
     content = element(0x00283002, b"US", triple if rng.integers(4) else triple[:2]) + element(0x00283006, b"OW", table)
     tag = int(rng.choice([0x00283000, 0x00283010]))
@@ -442,7 +445,7 @@ def _tables(rng, corpus):
 @family()
 def _windows(rng, corpus):
     """Windows and rescales that are no numbers, endless or nothing."""
-    lies = (b"nan ", b"inf ", b"-inf", b"1e308 ", b"-1e308", b"0 ", b"-1", b"1e-300", b"x ", b"", b"1\\2\\3 ", b"1,5 ", b"9" * 300)
+    lies = (*b"nan inf -inf 1e308 -1e308 0 -1 1e-300 x 1\\2\\3 1,5".split(), b"", b"9" * 300)
     values = {}
     for tag in rng.choice([0x00281050, 0x00281051, 0x00281052, 0x00281053, 0x00280120, 0x00280121], rng.integers(1, 4)):
         is_padding = tag in (0x00280120, 0x00280121)
@@ -455,8 +458,9 @@ def _windows(rng, corpus):
 @family()
 def _positions(rng, corpus):
     """Places and directions that are no places."""
-    lies = (b"nan\\nan\\nan ", b"0\\0\\0 ", b"1e300\\1\\1 ", b"1\\2 ", b"", b"a\\b\\c ", b"inf\\0\\0 ", b"1\\0\\0\\1\\0\\0 ", b"0\\0\\0\\0\\0\\0 ")
-    values = {int(tag): ("DS", lies[rng.integers(len(lies))]) for tag in (0x00200032, 0x00200037, 0x00280030, 0x00180050) if rng.integers(2)}
+    lies = rb"nan\nan\nan 0\0\0 1e300\1\1 1\2 a\b\c inf\0\0 1\0\0\1\0\0 0\0\0\0\0\0 1".split()
+    tags = (0x00200032, 0x00200037, 0x00280030, 0x00180050)
+    values = {tag: ("DS", lies[rng.integers(len(lies))]) for tag in tags if rng.integers(2)}
     return edited(_one(rng, corpus.dicom), values)
 
 
@@ -625,7 +629,7 @@ ODD: tuple[Callable[[Path], None], ...] = (
     functools.partial(_write, b"\0" * 132),
     functools.partial(_write, b"\0"),
     lambda path: path.mkdir(),
-    lambda path: os.mkfifo(path),
+    os.mkfifo,
     lambda path: path.symlink_to("/dev/zero"),
     lambda path: path.symlink_to("/dev/random"),
     lambda path: path.symlink_to("nowhere"),
@@ -648,7 +652,8 @@ def _nifti_header(rng, corpus):
             lie = int(rng.choice([0, -1, 1, 2, 7, 8, 9, 1000, 32767, -32768]))
             struct.pack_into("<q" if wide else "<h", data, dims + int(rng.integers(8)) * (8 if wide else 2), lie)
         elif field == 1:
-            struct.pack_into("<hh", data, kind, *(int(one) for one in rng.choice([0, 1, 2, 4, 16, 64, 128, 256, 512, 1536, 1792, 2304, -1], 2)))
+            codes = rng.choice([0, 1, 2, 4, 16, 64, 128, 256, 512, 1536, 1792, 2304, -1], 2)
+            struct.pack_into("<hh", data, kind, *map(int, codes))
         elif field == 2:
             if wide:
                 struct.pack_into("<q", data, offset, int(rng.choice([0, -1, 539, 544, 1 << 40, -(1 << 62)])))
@@ -656,7 +661,8 @@ def _nifti_header(rng, corpus):
                 struct.pack_into("<f", data, offset, float(rng.choice([0, -1, 351.5, 1e30, np.nan, np.inf, 2**31])))
         elif field in (3, 4):
             form, size = ("<d", 8) if wide else ("<f", 4)
-            struct.pack_into(form, data, (steps if field == 3 else scale) + size * int(rng.integers(8)) % 16, float(rng.choice([0, -1, np.nan, np.inf, 1e30, 1e-30])))
+            at = (steps if field == 3 else scale) + size * int(rng.integers(8)) % 16
+            struct.pack_into(form, data, at, float(rng.choice([0, -1, np.nan, np.inf, 1e30, 1e-30])))
         else:
             at = int(rng.integers(4, 348))
             data[at : at + 4] = rng.bytes(4)

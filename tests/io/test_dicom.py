@@ -1,13 +1,11 @@
-"""Pixels of DICOM files against arrays that were written, and against pydicom and dcmtk."""
+"""Pixels of DICOM files against arrays that were written."""
 
 import datetime
-import subprocess
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from medmm import read_image
@@ -178,7 +176,8 @@ def test_faults_have_their_reasons(write_dicom, tmp_path):
     assert reason_of(write_dicom(None)) is Reason.NO_PIXELS
     assert reason_of(write_dicom(pixels, BitsAllocated=12)) is Reason.HEADER_INVALID
     assert reason_of(write_dicom(pixels, Rows=65535, Columns=65535)) is Reason.TOO_LARGE
-    assert reason_of(write_dicom(pixels, Rows=32000, Columns=32000)) is Reason.DECODE_FAILED
+    assert reason_of(write_dicom(pixels, Rows=11000, Columns=11000)) is Reason.DECODE_FAILED
+    assert reason_of(write_dicom(pixels, Rows=32000, Columns=32000)) is Reason.TOO_LARGE
     assert (
         reason_of(write_dicom(pixels, coded=[b"\0" * 64], syntax="1.2.840.10008.1.2.4.100"))
         is Reason.SYNTAX_UNSUPPORTED
@@ -194,68 +193,6 @@ def test_the_error_says_bytes_and_cause(write_dicom):
 def test_requests_that_cannot_be(write_dicom, size, window):
     with pytest.raises(UsageError):
         read_image(write_dicom(np.zeros((8, 8), np.uint16)), size=size, window=window)
-
-
-@pytest.mark.shared
-def test_every_odd_file_gives_pydicoms_pixels_or_a_reason(shared):
-    """Luminance may differ by what pydicom rounds and clips on its way from YBR to RGB; grey must be equal."""
-    equal = refused = 0
-    for path in sorted((shared / "dicom/odd").iterdir()):
-        try:
-            got = stored(path)
-        except ImageError:
-            refused += 1
-            continue
-        dataset = pydicom.dcmread(path, force=True)
-        try:
-            want = dataset.pixel_array
-        except Exception:  # noqa: S112 - what pydicom does not read has no oracle here
-            continue
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            want = apply_color_lut(want, dataset)
-        is_colour = want.shape[-1] == 3
-        want = want @ np.array([0.299, 0.587, 0.114]) if is_colour else apply_modality_lut(want, dataset)
-        tolerance = max(2.0 if is_colour else 0, 1e-6 * np.ptp(want))
-        assert got.shape == want.shape
-        assert np.abs(got - want).max() <= tolerance, path.name
-        equal += 1
-    assert (equal, refused) == (92, 16)
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize(
-    ("tool", "endings"), [("dcmdjpeg", ("JPLL", "JPLY")), ("dcmdjpls", ("JLSL", "JLSN")), ("dcmdrle", ("RLE",))]
-)
-def test_wg04_equals_dcmtk(shared, tmp_path, tool, endings):
-    compared = 0
-    for path in sorted((shared / "dicom/wg04").iterdir()):
-        if not path.name.endswith(endings):
-            continue
-        plain = tmp_path / path.name
-        try:
-            run = subprocess.run([tool, path, plain], capture_output=True, check=False)
-        except FileNotFoundError:
-            pytest.skip("dcmtk is not installed")
-        if run.returncode:
-            continue
-        dataset = pydicom.dcmread(plain)
-        want = apply_modality_lut(dataset.pixel_array, dataset)
-        off = np.abs(stored(path) - want)
-        if path.name.endswith("JPLY"):  # dcmtk wraps a few pixels that overshoot
-            assert np.quantile(off, 0.9999) <= np.ptp(want) / 255
-        else:
-            assert off.max() <= 1e-6 * np.ptp(want), path.name
-        compared += 1
-    assert compared >= 4
-
-
-@pytest.mark.shared
-def test_wg04_lossless_siblings_are_one_image(shared):
-    folder = shared / "dicom/wg04"
-    for name in ("CT1", "CT2", "MR1", "MR4"):
-        images = [stored(folder / f"{name}_{end}") for end in ("J2KR", "JLSL", "JPLL", "RLE")]
-        assert all(np.array_equal(images[0], other) for other in images[1:])
-    np.testing.assert_array_equal(stored(folder / "RG3_J2KR"), stored(folder / "RG3_JLSL"))
 
 
 @pytest.mark.shared

@@ -16,7 +16,13 @@ from medmm import read_image
 
 RNG = np.random.default_rng(17)
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
-STORED = {"u8": (np.uint8, 8), "u12": (np.uint16, 12), "u16": (np.uint16, 16), "i12": (np.int16, 12), "i16": (np.int16, 16)}
+STORED = {
+    "u8": (np.uint8, 8),
+    "u12": (np.uint16, 12),
+    "u16": (np.uint16, 16),
+    "i12": (np.int16, 12),
+    "i16": (np.int16, 16),
+}
 RESCALES = [None, (1, -1024), (0.25, 3.5), (12.5, -70)]
 WINDOWS = [(40, 400, None), (100.5, 1, "LINEAR"), (300, 777.5, "LINEAR_EXACT"), (-20, 350, "SIGMOID")]
 
@@ -88,7 +94,7 @@ def test_voi_luts_equal_pydicoms(write_dicom, stored, syntax, first, vr, bits):
     np.testing.assert_allclose(read_image(path).array[0], want, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["modality", "voi"])
+@pytest.mark.parametrize("kind", ["ModalityLUTSequence", "VOILUTSequence"])
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
 def test_a_lut_of_65536_entries_says_0(write_dicom, syntax, kind):
     entries = RNG.permutation(65536).astype(np.uint16)
@@ -96,8 +102,8 @@ def test_a_lut_of_65536_entries_says_0(write_dicom, syntax, kind):
     order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
     item = lut((0, 0, 16), entries.astype(order).tobytes(), data_vr="OW")
     item.add_new(0x00283004, "LO", "US")
-    path = write_dicom(pixels, syntax=syntax, **{("ModalityLUTSequence" if kind == "modality" else "VOILUTSequence"): [item]})
-    if kind == "modality":
+    path = write_dicom(pixels, syntax=syntax, **{kind: [item]})
+    if kind == "ModalityLUTSequence":
         np.testing.assert_array_equal(read_image(path, window=None).array[0], entries[pixels])
     else:
         np.testing.assert_allclose(read_image(path).array[0], entries[pixels] / 65535, atol=1e-6)
@@ -147,7 +153,8 @@ def shown_by_dcmtk(path, *options):
         pytest.skip("dcmj2pnm (Debian's dcmtk) is not installed")
     out = path.with_suffix(".pgm")
     subprocess.run(["dcmj2pnm", "+opw", *options, path, out], check=True, capture_output=True)
-    kind, columns, rows, most, *values = [part for line in out.read_text().splitlines() if line[0] != "#" for part in line.split()]
+    lines = [line for line in out.read_text().splitlines() if not line.startswith("#")]
+    kind, columns, rows, most, *values = " ".join(lines).split()
     assert kind == "P2"
     return np.array(values, float).reshape(int(rows), int(columns)) / int(most)
 
@@ -165,6 +172,15 @@ def test_windows_equal_dcmtks(write_dicom, stored, photometric):
         )
         off = np.abs(read_image(path).array[0] - shown_by_dcmtk(path, "+Wi", "1"))
         assert off.max() <= 2 / 65535, (pair, function)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", [None, "IDENTITY", "INVERSE"])
+def test_polarity_equals_dcmtks(write_dicom, photometric, shape):
+    pixels = np.array([[0, 50], [100, 200]], np.uint8)
+    elements = {"WindowCenter": 100.5, "WindowWidth": 201} | ({"PresentationLUTShape": shape} if shape else {})
+    path = write_dicom(pixels, PhotometricInterpretation=photometric, **elements)
+    np.testing.assert_allclose(read_image(path).array[0], shown_by_dcmtk(path, "+Wi", "1"), atol=2 / 65535)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,15 +15,21 @@ BIG_ENDIAN, RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
 JPEG_LOSSLESS, JPEG_LS = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"
 JPEG_2000, HTJ2K = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"
 NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
-DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 SYNTAXES = (*NATIVE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, RLE)
 """Lossless Transfer Syntax UIDs, PS3.6 table A-1."""
 JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
 JPEG_LS_NEAR, JPEG_2000_LOSSY, HTJ2K_LOSSY = (f"1.2.840.10008.1.2.4.{end}" for end in ("81", "91", "203"))
 LOSSY = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR, JPEG_2000_LOSSY, HTJ2K_LOSSY)
 """Lossy ones; JPEG Baseline holds 8 bits, JPEG Extended 8 or 12."""
-ALL = (*SYNTAXES, DEFLATED_FRAMES, *LOSSY)
-"""DEFLATED_FRAMES (Supplement 244) is lossless too, but hardly any other program reads it yet."""
+HELD_BITS = {JPEG_BASELINE: 8, JPEG_EXTENDED: 12}
+NAMES = {
+    "implicit": IMPLICIT, "explicit": EXPLICIT, "deflated": DEFLATED, "big_endian": BIG_ENDIAN, "rle": RLE,
+    "jpeg_lossless": JPEG_LOSSLESS, "jpeg_ls": JPEG_LS, "jpeg_2000": JPEG_2000, "htj2k": HTJ2K,
+    "jpeg_baseline": JPEG_BASELINE, "jpeg_extended": JPEG_EXTENDED,
+    "jpeg_ls_near": JPEG_LS_NEAR, "jpeg_2000_lossy": JPEG_2000_LOSSY, "htj2k_lossy": HTJ2K_LOSSY,
+}  # fmt: skip
+"""What a config calls them."""
+ALL = (*SYNTAXES, *LOSSY)
 _QUALITY, _NEAR, _RATIO_DB, _STEP = 95, 2, 60, 1e-4
 
 
@@ -48,7 +53,7 @@ def pixel_data(frames: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
         return frames.astype(">u2" if syntax == BIG_ENDIAN else "<u2").tobytes()
     if syntax not in ALL:
         raise UsageError("this transfer syntax is not written", got=syntax, expected=", ".join(ALL))
-    fitting = {JPEG_BASELINE: 8, JPEG_EXTENDED: 12}.get(syntax, bits)
+    fitting = HELD_BITS.get(syntax, bits)
     if bits != fitting:
         raise UsageError("this transfer syntax does not hold so many bits", got=bits, expected=fitting)
     return encapsulate([_coded(np.ascontiguousarray(frame), syntax, bits) for frame in frames])
@@ -57,11 +62,7 @@ def pixel_data(frames: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
 def _coded(frame: npt.NDArray[np.uint16], syntax: str, bits: int) -> bytes:
     if syntax == RLE:
         return _run_length(frame)
-    if syntax == DEFLATED_FRAMES:
-        coder = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        coded = coder.compress(frame.astype("<u2").tobytes()) + coder.flush()
-    else:
-        coded = bytes(_ENCODERS[syntax](frame, bits))
+    coded = bytes(_ENCODERS[syntax](frame, bits))
     return coded + b"\0" * (len(coded) % 2)
 
 

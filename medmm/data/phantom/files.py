@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.phantom.compression import (
+    EXPLICIT,
+    HELD_BITS,
+    IMPLICIT,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    LOSSY,
+    NATIVE,
+    RLE,
+    pixel_data,
+)
 from medmm.data.phantom.lateral import ORIENTATION, VIEW, Lateral
 from medmm.data.phantom.study import PhantomStudy
 from medmm.data.phantom.subject import stream
@@ -22,9 +35,6 @@ if TYPE_CHECKING:
 
 DX_IMAGE = "1.2.840.10008.5.1.4.1.1.1.1"  # Digital X-Ray Image Storage - For Presentation, PS3.6 table A-1
 CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
-EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
-JPEG_LOSSLESS, JPEG_LS = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"
-JPEG_2000, RLE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
 SYNTAXES = (EXPLICIT, IMPLICIT, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, RLE)
 MAKERS = ("Phantom Imaging DR 1", "Phantom Imaging DR 2", "Slabworks Mobile", "Slabworks Wall")
 
@@ -50,8 +60,15 @@ class Form:
     xml: bool
 
 
-def form(seed: int, study: int) -> Form:
-    """Draw how a study is stored."""
+def form(seed: int, study: int, syntax: str | None = None) -> Form:
+    """Draw how a study is stored, or take the transfer syntax that is asked for, with the bits that it holds."""
+    drawn = _drawn(seed, study)
+    if syntax is None:
+        return drawn
+    return replace(drawn, syntax=syntax, bits=HELD_BITS.get(syntax, drawn.bits))
+
+
+def _drawn(seed: int, study: int) -> Form:
     rng = stream(seed, study, "form")
     return Form(
         syntax=SYNTAXES[int(rng.choice(len(SYNTAXES), p=[0.35, 0.1, 0.15, 0.15, 0.15, 0.1]))],
@@ -80,17 +97,18 @@ def stored_values(grey: npt.NDArray[np.floating], how: Form) -> npt.NDArray[np.u
     return (top - values).astype(np.uint16) if how.inverted else values
 
 
-def write_image(path: Path, seed: int, study: PhantomStudy) -> None:
-    """Write the radiograph as a DX or CR object."""
-    how = form(seed, study.place.study)
+def write_image(path: Path, seed: int, study: PhantomStudy, syntax: str | None = None) -> Dataset:
+    """Write the radiograph as a DX or CR object, in a transfer syntax of its own or the one that is asked for."""
+    how = form(seed, study.place.study, syntax)
     dataset = _header(seed, study, how)
     _set_pixels(dataset, stored_values(study.grey, how), how.syntax)
     dataset.save_as(path, enforce_file_format=True)
+    return dataset
 
 
-def write_lateral(path: Path, seed: int, study: PhantomStudy, lateral: Lateral) -> None:
+def write_lateral(path: Path, seed: int, study: PhantomStudy, lateral: Lateral, syntax: str | None = None) -> None:
     """Write the lateral radiograph beside the frontal one, as a series of its own."""
-    how, number = form(seed, study.place.study), study.place.study
+    how, number = form(seed, study.place.study, syntax), study.place.study
     dataset = _header(seed, study, how)
     dataset.SOPInstanceUID = uid(seed, number, "lateral")
     dataset.SeriesInstanceUID = uid(seed, number, "lateral series")
@@ -162,43 +180,18 @@ def _set_grey_scale(dataset: Dataset, how: Form) -> None:
     dataset.PhotometricInterpretation = "MONOCHROME1" if how.inverted else "MONOCHROME2"
     dataset.PresentationLUTShape = "INVERSE" if how.inverted else "IDENTITY"
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, how.bits, how.bits - 1
+    dataset.BitsAllocated = 8 if how.syntax == JPEG_BASELINE else 16
+    dataset.BitsStored, dataset.HighBit = how.bits, how.bits - 1
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
-    dataset.LossyImageCompression = "00"
+    dataset.LossyImageCompression = "01" if how.syntax in LOSSY else "00"
     if how.windowed:
         dataset.WindowCenter, dataset.WindowWidth = 2 ** (how.bits - 1), 2**how.bits
 
 
 def _set_pixels(dataset: Dataset, values: npt.NDArray[np.uint16], syntax: str) -> None:
-    import imagecodecs
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_encoder
-
     dataset.Rows, dataset.Columns = values.shape
-    bits = int(dataset.BitsStored)
-    if syntax in (EXPLICIT, IMPLICIT):
-        dataset.PixelData = values.astype("<u2").tobytes()
-    elif syntax == RLE:
-        frame = get_encoder(RLE).encode(values, encoding_plugin="pylibjpeg", **_description(dataset, values))
-        dataset.PixelData = encapsulate([frame])
-    else:
-        encoders = {
-            JPEG_LOSSLESS: lambda: imagecodecs.ljpeg_encode(values, bitspersample=bits),
-            JPEG_LS: lambda: imagecodecs.jpegls_encode(values),
-            JPEG_2000: lambda: imagecodecs.jpeg2k_encode(
-                values, codecformat="j2k", bitspersample=bits, reversible=True, level=0
-            ),
-        }
-        dataset.PixelData = encapsulate([bytes(encoders[syntax]())])
-    dataset["PixelData"].VR = "OW" if syntax in (EXPLICIT, IMPLICIT) else "OB"
-
-
-def _description(dataset: Dataset, values: npt.NDArray[np.uint16]) -> dict[str, Any]:
-    return {
-        "rows": values.shape[0], "columns": values.shape[1], "samples_per_pixel": 1, "bits_allocated": 16,
-        "bits_stored": int(dataset.BitsStored), "pixel_representation": 0, "number_of_frames": 1,
-        "photometric_interpretation": dataset.PhotometricInterpretation,
-    }  # fmt: skip
+    dataset.PixelData = pixel_data(values[None], syntax, int(dataset.BitsStored))
+    dataset["PixelData"].VR = "OW" if syntax in NATIVE else "OB"
 
 
 def study_date(days: int) -> str:

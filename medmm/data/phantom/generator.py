@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data.phantom import ct, files
+from medmm.data.phantom import companions, ct, files
 from medmm.data.phantom.ct import PhantomVolume
 from medmm.data.phantom.disease import FINDINGS, GRADED, Facts
 from medmm.data.phantom.options import Options
@@ -183,18 +183,27 @@ def _make(job: tuple[str, int, int, int, Options]) -> tuple[dict[str, Any], list
         return _make_scan(Path(place), seed, number, options)
     study = make_study(seed, number, size, options.lateral)
     fact, rows = study_rows(seed, number, study)
-    files.write_image(folder / "image.dcm", seed, study)
-    files.write_report(folder, seed, study)
+    image = files.write_image(folder / "image.dcm", seed, study, options.syntax(number))
+    if "report" in options.objects:
+        fact["report"] = companions.REPORT
+    else:
+        files.write_report(folder, seed, study)
+    companions.beside_radiograph(folder, seed, study, image, options.objects)
     for row in rows:
         if row["mask"]:
             _write_mask(Path(place) / row["mask"], study.masks[row["finding"]])
     if options.lateral:
-        _add_lateral(Path(place), seed, study, fact, rows)
+        _add_lateral(Path(place), seed, study, fact, rows, options.syntax(number))
     return fact, rows
 
 
 def _add_lateral(
-    place: Path, seed: int, study: PhantomStudy, fact: dict[str, Any], rows: list[dict[str, Any]]
+    place: Path,
+    seed: int,
+    study: PhantomStudy,
+    fact: dict[str, Any],
+    rows: list[dict[str, Any]],
+    syntax: str | None,
 ) -> None:
     """Write the lateral view where there is one, and say so in the study's facts and rows."""
     number, side = study.place.study, study.lateral
@@ -206,7 +215,7 @@ def _add_lateral(
             row["lateral_mask"] = f"masks/{number:06d}/lateral_{row['finding']}.png"
             _write_mask(place / row["lateral_mask"], mask)
     if side is not None:
-        files.write_lateral(place / f"{number:06d}" / LATERAL, seed, study, side)
+        files.write_lateral(place / f"{number:06d}" / LATERAL, seed, study, side, syntax)
 
 
 def _make_scan(place: Path, seed: int, number: int, options: Options) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -216,7 +225,10 @@ def _make_scan(place: Path, seed: int, number: int, options: Options) -> tuple[d
     volume = ct.make_volume(seed, number, options.volume_shape, options.volume_spacing_mm)
     fact, rows = study_rows(seed, number, volume)
     image = scans.write_scan(place, seed, volume, options)
-    files.write_report(place / f"{number:06d}", seed, volume)
+    if "report" in options.objects:
+        fact["report"] = companions.REPORT
+    else:
+        files.write_report(place / f"{number:06d}", seed, volume)
     fact |= {"view": None, "device": SCANNER, "modality": "CT", "image": image, "label": scans.LABELS}
     for row in rows:
         masked = row["mask"] is not None

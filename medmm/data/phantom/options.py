@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Options:
         volume_shape: Slices, rows and columns of a CT volume.
         volume_spacing_mm: Distance of its slices, and of the voxels in a slice; None: the chest fills the volume.
         volume_format: ``nifti`` (a file a study) or ``dicom`` (a series a study).
+        syntaxes: Names of transfer syntaxes, taken in turn; empty: drawn for each study.
+        objects: ``report``, ``segmentation``, ``structure_set``: what DICOM holds beside the images.
     """
 
     modality: str = "radiograph"
@@ -29,13 +31,22 @@ class Options:
     volume_shape: tuple[int, int, int] = (128, 128, 128)
     volume_spacing_mm: tuple[float, float] | None = None
     volume_format: str = "nifti"
+    syntaxes: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: PhantomConfig) -> Options:
         """The choices of a config."""
-        if config.modality == "ct":
-            return cls("ct", 0.0, config.volume_shape, config.volume_spacing_mm, config.volume_format)
-        return cls(lateral=config.lateral_share if "lateral" in config.views else 0.0)
+        made = cls(syntaxes=config.syntaxes, objects=config.objects)
+        if config.modality != "ct":
+            return replace(made, lateral=config.lateral_share if "lateral" in config.views else 0.0)
+        return replace(
+            made,
+            modality="ct",
+            volume_shape=config.volume_shape,
+            volume_spacing_mm=config.volume_spacing_mm,
+            volume_format=config.volume_format,
+        )
 
     @property
     def ct(self) -> bool:
@@ -50,6 +61,12 @@ class Options:
         """What differs from the defaults, as JSON holds it."""
         usual = Options().whole()
         return {key: value for key, value in self.whole().items() if value != usual[key]}
+
+    def syntax(self, number: int) -> str | None:
+        """Transfer Syntax UID of a study's images; None: its own."""
+        from medmm.data.phantom.compression import NAMES
+
+        return NAMES[self.syntaxes[number % len(self.syntaxes)]] if self.syntaxes else None
 
     @property
     def suffix(self) -> str:

@@ -42,9 +42,13 @@ def write_scan(place: Path, seed: int, volume: PhantomVolume, options: Options) 
     if options.volume_format == "nifti":
         write_nifti(folder / IMAGE, volume.hu, volume.affine)
         return IMAGE
-    from medmm.data.phantom.series import write_series
+    from medmm.data.phantom.companions import beside_series
+    from medmm.data.phantom.series import SeriesForm, write_series
 
-    write_series(folder / SERIES, volume.hu, volume.affine, seed=seed, number=number, elements=_elements(seed, volume))
+    how = SeriesForm(syntax=options.syntax(number) or SeriesForm().syntax)
+    elements = _elements(seed, volume)
+    series = write_series(folder / SERIES, volume.hu, volume.affine, how, seed=seed, number=number, elements=elements)
+    beside_series(folder, seed, volume, series, options.objects)
     return SERIES
 
 

@@ -35,7 +35,7 @@ def document_reports(study_id: str, paths: Sequence[Path], reports: list[Report]
     found: list[tuple[tuple[bool, bool], Path, Report]] = []
     for path in sorted(paths):
         try:
-            rank, report = _read(path)
+            rank, report = read_document(path)
         except StudyError as error:
             yield Rejection(study_id, error.reason, error.detail, path)
         else:
@@ -48,8 +48,12 @@ def document_reports(study_id: str, paths: Sequence[Path], reports: list[Report]
         yield Rejection(study_id, Reason.REPORT_SURPLUS, detail, path)
 
 
-def _read(path: Path) -> tuple[tuple[bool, bool], Report]:
-    """A document's report and its place among several, the lowest first."""
+def read_document(path: Path) -> tuple[tuple[bool, bool], Report]:
+    """A document's place among several, the lowest first, and its report.
+
+    Raises:
+        StudyError: It holds no report.
+    """
     from medmm.reports.parse import parse_report
 
     document = read_structured_report(path)

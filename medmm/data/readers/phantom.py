@@ -12,6 +12,7 @@ from medmm.config.sources import PhantomConfig
 from medmm.data.phantom import cached, generator
 from medmm.data.phantom.options import Options
 from medmm.data.readers._common import age_band, patient_key
+from medmm.data.readers._documents import read_document
 from medmm.data.readers._files import fault, source_path
 from medmm.errors import StudyError
 from medmm.io.dicom import read_header
@@ -56,7 +57,8 @@ def _study(folder: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) ->
             return Rejection(fact["study_id"], *wrong, image)
     try:
         references = tuple([_reference(image, fact, first=image is images[0]) for image in images])
-        report = read_report(place / fact["report"])
+        said = place / fact["report"]
+        report = read_document(said)[1] if said.suffix == ".dcm" else read_report(said)
     except StudyError as error:
         return Rejection(fact["study_id"], error.reason, error.what, place)
     return Study(
