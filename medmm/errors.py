@@ -12,7 +12,9 @@ from enum import IntEnum, StrEnum
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "disk is full", "os error 28)", "os error 122)")
 _OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
-_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
+_OUT_OF_MEMORY_WORDS = (
+    "can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed", "insufficient memory",
+)  # fmt: skip
 
 
 class ExitCode(IntEnum):
@@ -39,6 +41,8 @@ class Reason(StrEnum):
     SYNTAX_UNSUPPORTED = "syntax_unsupported"
     DECODE_FAILED = "decode_failed"
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    OUT_OF_MEMORY = "out_of_memory"
     DIMENSIONS_MISMATCH = "dimensions_mismatch"
     GEOMETRY_MISSING = "geometry_missing"
     GEOMETRY_REFUSED = "geometry_refused"
@@ -159,10 +163,11 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; torch has a class of its own for a GPU and a plain RuntimeError for a CPU."""
+    """Whether memory ran out; torch has a class of its own for a GPU and a plain RuntimeError for a CPU, OpenCV one."""
     if type(error).__name__ in _OUT_OF_MEMORY or isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in words for said in _OUT_OF_MEMORY_WORDS)
+    may_say = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    return may_say and any(said in words for said in _OUT_OF_MEMORY_WORDS)

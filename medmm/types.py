@@ -54,6 +54,16 @@ class Severity(StrEnum):
     LARGE = "large"
 
 
+class Change(StrEnum):
+    """What became of a finding since an earlier study."""
+
+    NEW = "new"
+    IMPROVED = "improved"
+    WORSE = "worse"
+    UNCHANGED = "unchanged"
+    RESOLVED = "resolved"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Half-open character range ``[start, end)`` in ``Report.raw``."""
@@ -74,6 +84,7 @@ class Finding:
         span: Characters of the text that say so, None when no text is behind it.
         size_mm: Largest diameter in millimetres, None where not said.
         probability: A model's probability in [0, 1], None for a text.
+        change: What became of it since an earlier study, None where not said.
     """
 
     status: Status
@@ -83,6 +94,7 @@ class Finding:
     span: Span | None = None
     size_mm: float | None = None
     probability: float | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-from medmm.errors import ImageError, Reason, StudyError
+from medmm.data import allowance
+from medmm.errors import ImageError, Reason, StudyError, is_out_of_memory
 
 _FEW = 256
 """So many files are looked at here: they take no longer than a process takes to start."""
@@ -30,8 +31,9 @@ _LENGTH = struct.Struct("<Q")
 
 
 def look(
-    task: str, paths: Iterable[Path], *, limit_s: float, workers: int | None = None, batch: int = 64
-) -> Iterator[tuple[Path, Any]]:
+    task: str, paths: Iterable[Path], *, limit_s: float, workers: int | None = None, batch: int = 64,
+    whole: bool = False,
+) -> Iterator[tuple[Path, Any]]:  # fmt: skip
     """Call a function on each file.
 
     Args:
@@ -40,6 +42,7 @@ def look(
         limit_s: Longest that one file may take.
         workers: Processes; None: one a core, none for a few files. 0 works in this one, without a time limit.
         batch: Files that a process is given at a time.
+        whole: Files are read to their end: large ones may take longer, and even a few are read by processes.
 
     Yields:
         The file, and what the function gave or the ``StudyError`` that it raised, in the order of ``paths``.
@@ -48,14 +51,15 @@ def look(
         RuntimeError: The function met a bug, which is named.
     """
     rest = iter(paths)
-    first = list(itertools.islice(rest, _FEW + 1)) if workers is None else []
+    few = 0 if whole else _FEW  # decoders may crash, parsers do not
+    first = list(itertools.islice(rest, few + 1)) if workers is None else []
     every = itertools.chain(first, rest)
-    if workers == 0 or (workers is None and len(first) <= _FEW):
+    if workers == 0 or (workers is None and len(first) <= few):
         function = _resolve(task)
         for path in every:
             yield path, _attempt(function, path)
         return
-    pool = [_Process(task, limit_s) for _ in range(workers or len(os.sched_getaffinity(0)))]
+    pool = [_Process(task, limit_s, whole) for _ in range(workers or len(os.sched_getaffinity(0)))]
     try:
         yield from _shared_out(every, pool, batch)
     finally:
@@ -97,13 +101,17 @@ def _attempt(function: Callable[[Path], Any], path: Path) -> Any:
         return function(path)
     except StudyError as error:
         return error.with_traceback(None)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return ImageError(Reason.OUT_OF_MEMORY, "reading takes more memory than there is, or than it may", where="file")
 
 
 class _Process:
     """A process that looks at files, started when first asked and anew after each death."""
 
-    def __init__(self, task: str, limit_s: float) -> None:
-        self._task, self._limit_s = task, limit_s
+    def __init__(self, task: str, limit_s: float, whole: bool = False) -> None:
+        self._task, self._limit_s, self._whole = task, limit_s, whole
         self._running: subprocess.Popen[bytes] | None = None
 
     def ask(self, files: Sequence[Path]) -> list[Any]:
@@ -124,7 +132,10 @@ class _Process:
         running = self._running
         assert running.stdin is not None
         assert running.stdout is not None
-        patience = threading.Timer(self._limit_s + 0.1 * (len(files) - 1), running.kill)
+        limit = self._limit_s + 0.1 * (len(files) - 1)
+        if self._whole:
+            limit += sum(map(allowance.stored_bytes, files)) / allowance.BYTES_A_SECOND
+        patience = threading.Timer(limit, running.kill)
         patience.start()
         try:
             _send(running.stdin, [str(path) for path in files])
@@ -191,11 +202,16 @@ def _restored(is_answer: bool, said: Any) -> Any:
     return kind(Reason(reason), what, **details)
 
 
+def _confined(function: Callable[[Path], Any], path: Path) -> Any:
+    with allowance.confined(path):
+        return _attempt(function, path)
+
+
 def _serve(function: Callable[[Path], Any], requests: IO[bytes], answers: IO[bytes]) -> None:
     while (files := _receive(requests)) is not None:
         said: Any
         try:
-            said = [_record(_attempt(function, Path(path))) for path in files]
+            said = [_record(_confined(function, Path(path))) for path in files]
         except Exception as error:  # the kind alone: its text may quote the header
             said = type(error).__name__
         _send(answers, said)
@@ -203,5 +219,6 @@ def _serve(function: Callable[[Path], Any], requests: IO[bytes], answers: IO[byt
 
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "wb") as channel:
-        os.dup2(2, 1)  # whatever prints by accident must not speak in between
-        _serve(_resolve(sys.argv[1]), sys.stdin.buffer, channel)
+        function = _resolve(sys.argv[1])
+        allowance.hush()
+        _serve(function, sys.stdin.buffer, channel)

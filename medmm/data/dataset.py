@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from medmm.config.schema import AugmentConfig
 from medmm.data.cache import ImageCache
-from medmm.data.decoding import WHITE
 from medmm.data.transforms import augment
 
 if TYPE_CHECKING:
@@ -129,23 +128,27 @@ class StudyDataset:
         import torch
 
         samples = [self.samples[index] for index in indices]
-        views = [self._views(sample, epoch) for sample in samples]
-        most = max(len(one) for one in views)
-        images = np.zeros((len(views), most, *views[0].shape[1:]), dtype=np.float32)
-        mask = np.zeros((len(views), most), dtype=bool)
-        for row, one in enumerate(views):
-            images[row, : len(one)] = one
-            mask[row, : len(one)] = True
-        targets = {name: torch.from_numpy(self._joined(name, samples)) for name in samples[0].targets}
         ids = tuple(sample.study_id for sample in samples)
+        numbers = np.array([len(self.cache.rows[study_id]) for study_id in ids])
+        mask = np.arange(numbers.max()) < numbers[:, None]
+        if epoch is None or self.changes is None:
+            images = self.cache.batch(ids)
+        else:
+            images = self._changed(ids, mask, self.changes, epoch)
+        targets = {name: torch.from_numpy(self._joined(name, samples)) for name in samples[0].targets}
         return Batch(ids, torch.from_numpy(images), torch.from_numpy(mask), targets)
 
-    def _views(self, sample: Sample, epoch: int | None) -> npt.NDArray[np.float32]:
-        stored = self.cache.stored[list(self.cache.rows[sample.study_id])]
-        if epoch is None or self.changes is None:
-            return stored.astype(np.float32) / np.float32(WHITE)
-        generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, sample.study_id)))
-        return augment(stored, self.changes, generator)
+    def _changed(
+        self, ids: Sequence[str], mask: npt.NDArray[np.bool_], changes: AugmentConfig, epoch: int
+    ) -> npt.NDArray[np.float32]:
+        """As the cache's batch, with the changes of this epoch."""
+        shape = self.cache.stored[self.cache.rows[ids[0]][0]].shape
+        images = np.zeros((*mask.shape, *shape), dtype=np.float32)
+        for study_id, target in zip(ids, images, strict=True):
+            stored = np.stack([self.cache.stored[row] for row in self.cache.rows[study_id]])
+            generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, study_id)))
+            target[: len(stored)] = augment(stored, changes, generator)
+        return images
 
     def _joined(self, name: str, samples: Sequence[Sample]) -> npt.NDArray[Any]:
         arrays = [sample.targets[name] for sample in samples]

@@ -20,17 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from medmm.config.schema import PreprocessConfig
-from medmm.errors import ImageError, Reason
+from medmm.data import allowance
+from medmm.data.stored_image import WHITE, read_stored, shape_of
+from medmm.errors import ImageError, Reason, is_out_of_memory
+
+__all__ = ["WHITE", "Job", "Outcome", "Readers", "ReadingProcess", "attempt", "read_stored", "serve", "shape_of"]
 
 LIMIT_S = 300.0
-"""An image that takes longer to read is given up; the slowest real one takes a few seconds."""
-WHITE = 65535
-"""The stored value of 1.0."""
-_PASSING = {Reason.FILE_MISSING, Reason.FILE_UNREADABLE}  # what is wrong with the place, not with the content
+"""An image that takes longer to read is given up, however large; see :mod:`medmm.data.allowance` for others."""
+START_S = 120.0
+"""Longest that a reading process takes to start."""
+_PASSING = {Reason.FILE_MISSING, Reason.FILE_UNREADABLE, Reason.TOO_SLOW}  # the place is wrong, not the content
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +70,6 @@ class Outcome:
     lasting: bool = True
 
 
-def shape_of(preprocess: PreprocessConfig) -> tuple[int, ...]:
-    """Shape of a view: ``(1, S, S)``, or ``(1, D, S, S)`` for volumes."""
-    sides = (preprocess.size, preprocess.size)
-    return (1, *sides) if preprocess.depth is None else (1, preprocess.depth, *sides)
-
-
-def read_stored(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.uint16]:
-    """Read one image as it is stored: of the shape of :func:`shape_of`, 65535 standing for 1.0.
-
-    Raises:
-        ImageError: The file gives no image, or a volume where a projection is asked for or the reverse.
-    """
-    from medmm.io.image import read_image
-
-    array = read_image(path, size=preprocess.size, window="auto").array
-    wanted = shape_of(preprocess)
-    if array.ndim == 4 and len(wanted) == 3 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != len(wanted):
-        got = f"a volume of {array.shape[1]} slices" if array.ndim == 4 else "a projection"
-        expected = "a projection" if len(wanted) == 3 else "a volume"
-        raise ImageError(Reason.DIMENSIONS_MISMATCH, "an image of the wrong kind", got=got, expected=expected)
-    if array.ndim == 4:
-        array = _with_depth(array, wanted[1])
-    return np.rint(np.clip(array, 0, 1) * WHITE).astype(np.uint16)
-
-
-def _with_depth(volume: npt.NDArray[np.float32], depth: int) -> npt.NDArray[np.float32]:
-    """Stretch ``[1, D, S, S]`` along D: area averaging, linear where enlarged."""
-    import cv2
-
-    _, slices, rows, columns = volume.shape
-    flat = np.ascontiguousarray(volume[0].reshape(slices, rows * columns))
-    way = cv2.INTER_AREA if depth < slices else cv2.INTER_LINEAR
-    strips = np.array_split(flat, max(1, flat.shape[1] // 16384), axis=1)  # OpenCV takes no side over 32767
-    done = [cv2.resize(np.ascontiguousarray(strip), (strip.shape[1], depth), interpolation=way) for strip in strips]
-    return np.concatenate(done, axis=1, dtype=np.float32).reshape(1, depth, rows, columns)
-
-
 def attempt(job: Job, preprocess: PreprocessConfig) -> Outcome:
     """Read one image and write it to its place.
 
@@ -118,6 +80,11 @@ def attempt(job: Job, preprocess: PreprocessConfig) -> Outcome:
         array = read_stored(job.path, preprocess)
     except ImageError as error:
         return Outcome(job, error.reason, error.detail, lasting=error.reason not in _PASSING)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        detail = "reading the file takes more memory than there is, or than it may take"
+        return Outcome(job, Reason.OUT_OF_MEMORY, detail, lasting=False)
     data = memoryview(array.tobytes())
     checksum = zlib.crc32(data)
     place = job.offset
@@ -190,24 +157,29 @@ class ReadingProcess:
         self._running: subprocess.Popen[str] | None = None
 
     def ask(self, job: Job) -> Outcome:
-        """Have one image read there."""
+        """Have one image read there.
+
+        Raises:
+            OSError: Its pixels cannot be written.
+            RuntimeError: The process met a bug, which is named, or does not start.
+        """
         if self._running is None:
             self._running = self._start()
         running = self._running
         assert running.stdin is not None
         assert running.stdout is not None
-        patience = threading.Timer(LIMIT_S, running.kill)
-        patience.start()
-        try:
-            running.stdin.write(json.dumps([str(job.path), str(job.target), job.offset]) + "\n")
-            running.stdin.flush()
-            answer = running.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        finally:
-            patience.cancel()
+        limit = min(LIMIT_S, allowance.seconds(job.path))
+        with _patience(running, limit) as overdue:
+            try:
+                running.stdin.write(json.dumps([str(job.path), str(job.target), job.offset]) + "\n")
+                running.stdin.flush()
+                answer = running.stdout.readline()
+            except BrokenPipeError:
+                answer = ""
         if not answer:
             code = self.end()
+            if overdue.is_set():
+                return Outcome(job, Reason.TOO_SLOW, f"the file is not read after {limit:.0f} s", lasting=False)
             detail = f"the reading process ended with code {code} on this file"
             return Outcome(job, Reason.DECODE_FAILED, detail, lasting=False)
         said: dict[str, Any] = json.loads(answer)
@@ -235,7 +207,7 @@ class ReadingProcess:
 
     def _start(self) -> subprocess.Popen[str]:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        return subprocess.Popen(
+        running = subprocess.Popen(
             [sys.executable, "-m", "medmm.data.decoding", *self._words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -243,6 +215,31 @@ class ReadingProcess:
             start_new_session=True,  # Ctrl-C is for the process that trains
             text=True,
         )
+        assert running.stdout is not None
+        with _patience(running, START_S):
+            ready = running.stdout.readline()
+        if not ready:
+            running.kill()
+            running.communicate()
+            raise RuntimeError(f"a reading process does not start: it ended with code {running.returncode}")
+        return running
+
+
+@contextmanager
+def _patience(running: subprocess.Popen[str], limit_s: float) -> Iterator[threading.Event]:
+    """Kill a process that takes longer than the block may; the event says that it was."""
+    overdue = threading.Event()
+
+    def stop() -> None:
+        overdue.set()
+        running.kill()
+
+    timer = threading.Timer(limit_s, stop)
+    timer.start()
+    try:
+        yield overdue
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -275,14 +272,21 @@ def serve(requests: Iterable[str], answer: Callable[[str], None], work: Callable
 
 def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a decoder says must not get between the answers
     preprocess = PreprocessConfig.model_validate_json(sys.argv[1])
+    import medmm.io.image  # noqa: F401 - not on the first file's time
+
+    allowance.hush()
 
     def say(line: str) -> None:
         answers.write(line + "\n")
         answers.flush()
 
-    serve(sys.stdin, say, lambda job: attempt(job, preprocess))
+    def work(job: Job) -> Outcome:
+        with allowance.confined(job.path):
+            return attempt(job, preprocess)
+
+    say("ready")
+    serve(sys.stdin, say, work)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data import apart
+from medmm.data import allowance, apart
 from medmm.data.doubts import Doubt, Kind
 from medmm.errors import StudyError
 from medmm.types import Rejection, Study
 
-LIMIT_S = 60.0
-"""Longest that one file may take; the slowest real one, a volume of a gigabyte, takes 20 s."""
+LIMIT_S = allowance.SECONDS
+"""Longest that one small file may take; a volume of a gigabyte takes 20 s, and may take longer."""
 SIDE = 32
 ALIKE = 0.97
 """Correlation, of either sign, from which on two small copies count as one image. Of 60 real radiographs compressed
@@ -86,7 +86,8 @@ class DeepPass:
         """Pass items on, in their order."""
         waiting: deque[Study | Rejection] = deque()
         portraits = apart.look(
-            "medmm.data.likeness:portray", self._paths(items, waiting), limit_s=LIMIT_S, workers=self._workers, batch=8
+            "medmm.data.likeness:portray", self._paths(items, waiting), limit_s=LIMIT_S, workers=self._workers, batch=8,
+            whole=True,
         )
         for item in self._in_order(waiting, portraits):
             yield from self._seen(*item)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medmm.data.doubts import Doubt, Kind
+from medmm.data.thumbnails import Thumbnail, thumbnails
 from medmm.errors import StudyError
 from medmm.types import ImageRef, Report, Study
 
-_THUMBNAIL = 128
+_Pictures = Mapping[Path, Thumbnail | StudyError]
 _VIEWS = 2
 _EXCERPT = 900
 _QUESTIONS = 4
@@ -41,6 +41,9 @@ _REASONS = {
     "file_empty": "The file holds nothing",
     "file_unreadable": "The file cannot be read",
     "no_pixels": "The object holds no image",
+    "too_large": "The image is larger than any that is read",
+    "too_slow": "The file does not come to an end in the time that it may take",
+    "out_of_memory": "The file needs more memory than it may take",
     "header_invalid": "The header lacks what is needed to place the image",
     "image_without_report": "No report belongs to the image",
     "report_without_image": "No image belongs to the report",
@@ -94,6 +97,8 @@ def render(
         doubts: Doubts to show.
         doubtful: Study id to study, for those that a doubt names.
     """
+    shown = (*examples, *doubtful.values())
+    pictures = thumbnails(image for study in shown for image in study.images[:_VIEWS])
     return "".join(
         (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -113,11 +118,11 @@ def render(
             _aside(record["set_aside"]),
             "<h2>What is doubtful</h2>",
             _doubts(record["doubts"], record["deep"]),
-            *(_doubt(doubt, doubtful) for doubt in doubts),
+            *(_doubt(doubt, doubtful, pictures) for doubt in doubts),
             f"<h2>{len(examples)} studies to look at</h2>",
             '<p class="note">Does each report speak of the image beside it: the side, the view, the body part?</p>',
             '<div class="cards">',
-            *map(_card, examples),
+            *(_card(study, pictures) for study in examples),
             "</div></main></body></html>\n",
         )
     )
@@ -161,15 +166,16 @@ def _doubts(kinds: Mapping[str, Mapping[str, Any]], deep: bool) -> str:
     return page + '<p class="note">Nothing was set aside for a doubt. Each of them stands in doubts.jsonl.</p>'
 
 
-def _doubt(doubt: Doubt, studies: Mapping[str, Study]) -> str:
+def _doubt(doubt: Doubt, studies: Mapping[str, Study], pictures: _Pictures) -> str:
     title = f'<h3 class="doubt">{escape(_DOUBTS[doubt.kind])}: {escape(doubt.detail)}</h3>'
-    cards = "".join(_card(studies[one]) for one in doubt.studies if one in studies)
+    cards = "".join(_card(studies[one], pictures) for one in doubt.studies if one in studies)
     return f'{title}<div class="cards">{cards}</div>'
 
 
-def _card(study: Study) -> str:
+def _card(study: Study, pictures: _Pictures) -> str:
     more = len(study.images) - _VIEWS
-    figures = "".join(map(_figure, study.images[:_VIEWS])) or '<p class="none">No image</p>'
+    figures = "".join(_figure(image, pictures[image.path]) for image in study.images[:_VIEWS])
+    figures = figures or '<p class="none">No image</p>'
     if more > 0:
         figures += f'<p class="note">and {more} more</p>'
     facts = [study.split, study.sex, study.age_band and f"{study.age_band} years", study.device]
@@ -190,32 +196,14 @@ def _body(study: Study) -> str:
     return "".join(parts) or '<p class="none">No report</p>'
 
 
-def _figure(image: ImageRef) -> str:
+def _figure(image: ImageRef, made: Thumbnail | StudyError) -> str:
     caption = escape(" · ".join(filter(None, (image.modality, image.view or "view unknown"))))
-    try:
-        png, aspect = _thumbnail(image)
-        shape = f"aspect-ratio:{aspect:.4f}"
-        picture = f'<img alt="{caption}" style="{shape}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-    except StudyError as error:
-        picture = f'<p class="none">cannot be shown: {escape(str(error.reason))}</p>'
+    if isinstance(made, StudyError):
+        picture = f'<p class="none">cannot be shown: {escape(str(made.reason))}</p>'
+    else:
+        shape, data = f"aspect-ratio:{made.aspect:.4f}", base64.b64encode(made.png).decode()
+        picture = f'<img alt="{caption}" style="{shape}" src="data:image/png;base64,{data}">'
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
-
-
-def _thumbnail(image: ImageRef) -> tuple[bytes, float]:
-    """PNG of an image, or of a volume's middle slice, and the width of the original in terms of its height.
-
-    Raises:
-        StudyError: The image cannot be read.
-    """
-    import cv2
-
-    from medmm.io.image import read_image
-
-    read = read_image(image.path, size=_THUMBNAIL)
-    plane = read.array[0, read.array.shape[1] // 2] if read.array.ndim == 4 else read.array[0]
-    pixels = np.clip(plane * 255 + 0.5, 0, 255).astype(np.uint8)
-    rows, columns = read.header.get("rows"), read.header.get("columns")
-    return cv2.imencode(".png", pixels)[1].tobytes(), columns / rows if rows and columns else 1.0
 
 
 def _report(report: Report) -> str:

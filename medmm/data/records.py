@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medmm.types import Finding, ImageRef, Laterality, Report, Severity, Span, Status, Study, TextPart, Zone
+from medmm.types import Change, Finding, ImageRef, Laterality, Report, Severity, Span, Status, Study, TextPart, Zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -177,6 +177,7 @@ def _finding_record(finding: Finding) -> Row:
         "span": None if span is None else [span.start, span.end],
         "size_mm": finding.size_mm,
         "probability": finding.probability,
+        "change": finding.change,
     }
     return {key: value for key, value in record.items() if value is not None}
 
@@ -190,6 +191,7 @@ def _finding(record: Mapping[str, Any]) -> Finding:
         span=Span(*record["span"]) if "span" in record else None,
         size_mm=record.get("size_mm"),
         probability=record.get("probability"),
+        change=Change(record["change"]) if "change" in record else None,
     )
 
 

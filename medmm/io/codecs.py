@@ -33,6 +33,8 @@ DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 NAMES = {
     _JPEG_FAMILY + "50": "JPEG Baseline",
     _JPEG_FAMILY + "51": "JPEG Extended",
+    _JPEG_FAMILY + "53": "JPEG Spectral Selection",
+    _JPEG_FAMILY + "55": "JPEG Full Progression",
     _JPEG_FAMILY + "57": "JPEG Lossless",
     _JPEG_FAMILY + "70": "JPEG Lossless SV1",
     _JPEG_FAMILY + "80": "JPEG-LS Lossless",
@@ -46,7 +48,7 @@ NAMES = {
     DEFLATED_FRAMES: "Deflated Image Frame",
 }
 """Transfer Syntax UID of every compression that is read, and what people call it."""
-LOSSY = {_JPEG_FAMILY + end for end in ("50", "51", "81", "91", "203")}
+LOSSY = {_JPEG_FAMILY + end for end in ("50", "51", "53", "55", "81", "91", "203")}
 _DECODERS = {
     "jpeg": "jpeg8",
     "jpeg_lossless": "jpeg8",  # ljpeg and jpegsof3 read no more, and broken streams make them crash the process
@@ -177,7 +179,7 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset, enough: in
     if smaller is not None:
         return Frame(smaller)
     clip = layout.syntax in LOSSY
-    rgb = stream.kind == "jpeg" or layout.photometric in ("RGB", "YBR_ICT", "YBR_RCT")
+    rgb = stream.kind == "jpeg" or stream.mixes_colours or layout.photometric in ("RGB", "YBR_ICT", "YBR_RCT")
     result = attempt(_imagecodecs, data, stream, layout)
     if isinstance(result, np.ndarray) and result.shape == layout.shape:
         return Frame(tidy(_with_sign(result, stream, layout), layout, clip=clip), rgb)

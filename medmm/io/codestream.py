@@ -29,6 +29,7 @@ class Codestream:
         complete: Whether the end marker is there; without it the frame was cut.
         levels: Wavelet decompositions of JPEG 2000: how often the picture can be halved without decoding it in full.
         at_origin: Whether the picture starts where JPEG 2000's reference grid and its first tile do.
+        mixes_colours: Whether JPEG 2000 has a colour transform, so that its decoder gives RGB.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Codestream:
     complete: bool = True
     levels: int = 0
     at_origin: bool = True
+    mixes_colours: bool = False
 
 
 def describe(frame: bytes) -> Codestream | None:
@@ -67,6 +69,7 @@ def _jpeg_2000(frame: bytes, start: int) -> Codestream:
     tile_left, tile_top = struct.unpack_from(">II", frame, start + 32)
     (components,) = struct.unpack_from(">H", frame, start + 40)
     depth = frame[start + 42]
+    levels, mixes_colours = _coding_style(frame, start + 2)
     return Codestream(
         kind="htj2k" if capabilities & 0x4000 else "jpeg_2000",
         rows=bottom - top,
@@ -75,18 +78,19 @@ def _jpeg_2000(frame: bytes, start: int) -> Codestream:
         precision=(depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
         complete=frame.rfind(_END) > start,
-        levels=_levels(frame, start + 2),
+        levels=levels,
+        mixes_colours=mixes_colours,
         at_origin=not (left or top or tile_left or tile_top),
     )
 
 
-def _levels(frame: bytes, position: int) -> int:
-    """Decomposition levels of the COD segment in the main header (T.800 A.6.1); 0 where it is not found."""
+def _coding_style(frame: bytes, position: int) -> tuple[int, bool]:
+    """Decomposition levels and colour transform of the COD segment in the main header (T.800 A.6.1); 0 without one."""
     while position + 9 < len(frame) and frame[position] == 0xFF and frame[position + 1] != 0x90:  # the first tile-part
         if frame[position + 1] == 0x52:
-            return frame[position + 9]
+            return frame[position + 9], frame[position + 8] == 1
         position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
-    return 0
+    return 0, False
 
 
 def _jpeg(frame: bytes) -> Codestream | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import stat
 import warnings
 import zlib
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from medmm.errors import ImageError, Reason
 from medmm.io import elements
+from medmm.io.bounded import BoundedFile, OverdueError
 from medmm.io.codecs import attempt
 
 if TYPE_CHECKING:
@@ -22,12 +24,16 @@ if TYPE_CHECKING:
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _SYNTAX = 0x00020010
+_UID = re.compile(r"[0-9.]{1,64}")
 _KNOWN = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080060, 0x00280010)
 """A file without a preamble is DICOM if it has one of these: class, instance, study, series, modality, rows."""
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _UNDEFINED = 0xFFFFFFFF
-_LARGEST_INFLATED = 1 << 32
-_LONG_READ = 1 << 16
+_LARGEST_INFLATED = 1 << 29
+"""Bytes of a deflated file's content; twice as many are needed while it is read."""
+_CHUNK = 1 << 20
+_LARGEST_HEADER = 1 << 26
+"""Bytes that are inflated where no pixels are wanted."""
 
 # pydicom quotes values of the header in warnings and log lines; they may be a patient's
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
@@ -49,20 +55,6 @@ class Source:
     syntax: str
     big_endian: bool
     has_pixels: bool
-
-
-class _Bounded(io.BufferedReader):
-    """A file that never hands a length beyond its end to the allocator, whatever an element says of itself."""
-
-    def __init__(self, raw: io.FileIO, length: int) -> None:
-        super().__init__(raw)
-        self.length = length
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most ``size`` bytes."""
-        if size is not None and size > _LONG_READ:
-            size = min(size, max(0, self.length - self.tell()))
-        return super().read(size)
 
 
 def file_length(path: Path) -> int:
@@ -101,21 +93,32 @@ def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
 
     Raises:
         ImageError: As :func:`file_length`; ``NOT_AN_IMAGE`` if the file is no DICOM file; ``HEADER_INVALID`` if it
-            cannot be parsed or says nothing of itself; ``TOO_LARGE`` if it inflates beyond all measure.
+            cannot be parsed or says nothing of itself; ``TOO_LARGE`` if it inflates beyond all measure; ``TOO_SLOW``
+            if it has elements without end.
     """
     length = file_length(path)
     try:
-        with _Bounded(io.FileIO(str(path)), length) as file:
-            inflated = _inflated(file)
-            return _parsed(inflated or file, tags, with_pixels, DEFLATED if inflated else None)
+        with BoundedFile(io.FileIO(str(path)), length) as file:
+            inflated = _inflated(file, _LARGEST_INFLATED if with_pixels else _LARGEST_HEADER)
+            if inflated is None:
+                return _parsed(file, tags, with_pixels, None)
+            content, is_whole = inflated
+            source = _parsed(content, tags, with_pixels, DEFLATED)
+            if not is_whole and (with_pixels or not source.has_pixels):
+                raise _too_large(_LARGEST_INFLATED if with_pixels else _LARGEST_HEADER)
+            return source
     except OSError as error:
         raise unreadable(error) from None
 
 
-def _parsed(file: IO[bytes], tags: Sequence[int], with_pixels: bool, syntax: str | None) -> Source:
+def _parsed(file: BoundedFile, tags: Sequence[int], with_pixels: bool, syntax: str | None) -> Source:
     dataset: FileDataset | str = attempt(_read, file, list(tags))
     if isinstance(dataset, str):  # only the kind of the error: its text may quote the header
-        raise _unparsed(dataset.split(":")[0])
+        kind = dataset.split(":")[0]
+        if kind != OverdueError.__name__:
+            raise _unparsed(kind)
+        raise ImageError(Reason.TOO_SLOW, "the header does not come to an end", where="DICOM file")
+    file.relax()
     if not any(tag in dataset for tag in _KNOWN):
         if dataset.preamble is not None:
             raise _unparsed("nothing that says what the file is")
@@ -124,6 +127,8 @@ def _parsed(file: IO[bytes], tags: Sequence[int], with_pixels: bool, syntax: str
     found = syntax or elements.text(dataset.file_meta, _SYNTAX)
     if not found:
         found = "1.2.840.10008.1.2" if implicit else _EXPLICIT if little else "1.2.840.10008.1.2.2"
+    if not _UID.fullmatch(found):
+        found = "no UID"  # it is named in errors, and might be anything
     has_pixels = _take_pixels(file, dataset, bool(implicit), little is not False, with_pixels)
     return Source(dataset, found, little is False, has_pixels)
 
@@ -166,8 +171,8 @@ def _take_pixels(file: IO[bytes], dataset: FileDataset, implicit: bool, little: 
     return True
 
 
-def _inflated(file: IO[bytes]) -> io.BytesIO | None:
-    """The file as if it had never been deflated, or None if it is not (PS3.5 annex A.5).
+def _inflated(file: IO[bytes], limit: int) -> tuple[BoundedFile, bool] | None:
+    """The file as if it had never been deflated, and whether it is whole; None if it is not deflated (PS3.5 A.5).
 
     pydicom would inflate without a limit.
     """
@@ -177,14 +182,25 @@ def _inflated(file: IO[bytes]) -> io.BytesIO | None:
     if head[128:132] != b"DICM" or name not in head or head[132:136] != b"\x02\x00\x00\x00":
         return None
     start = 144 + int.from_bytes(head[140:144], "little")
-    meta = head[:start].replace(name, _EXPLICIT.encode().ljust(len(name), b"\0"))
+    content = io.BytesIO()
+    content.write(head[:start].replace(name, _EXPLICIT.encode().ljust(len(name), b"\0")))
     file.seek(start)
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        data = stream.decompress(file.read(), _LARGEST_INFLATED)
+        while content.tell() < limit and not stream.eof:
+            data = stream.unconsumed_tail or file.read(_CHUNK)
+            if not data:
+                break
+            content.write(stream.decompress(data, _CHUNK))
+        content.write(stream.decompress(b"", _CHUNK))  # what it holds back
     except zlib.error:
         raise ImageError(Reason.DECODE_FAILED, "the deflated file cannot be inflated", where="DICOM file") from None
-    if stream.unconsumed_tail:
-        limit = f"at most {_LARGEST_INFLATED:,} bytes"
-        raise ImageError(Reason.TOO_LARGE, "the deflated file is too large", where="DICOM file", expected=limit)
-    return io.BytesIO(meta + data)
+    length, is_whole = content.tell(), content.tell() < limit
+    content.seek(0)
+    return BoundedFile(content, length), is_whole
+
+
+def _too_large(limit: int) -> ImageError:
+    return ImageError(
+        Reason.TOO_LARGE, "the deflated file is too large", where="DICOM file", expected=f"at most {limit:,} bytes"
+    )

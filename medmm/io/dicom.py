@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medmm.errors import ImageError, Reason
 from medmm.io import codecs, elements, geometry, greyscale
 from medmm.io.dataset import Source, open_dataset
 from medmm.io.greyscale import Greyscale, Table, Window, greyscale_of
@@ -25,15 +24,13 @@ from medmm.io.header import (
     view_of,
 )
 from medmm.io.layout import GREY, LAYOUT_TAGS, NATIVE_SYNTAXES, Layout, layout_of
+from medmm.io.palette import LUMA, PALETTE_TAGS, palette_of
 from medmm.io.resize import check_request, resize_area, resized_spacing
 from medmm.types import Image
 
 __all__ = ["DicomHeader", "read_dicom", "read_header"]
 
-_PALETTE_TAGS = (*range(0x00281101, 0x00281105), *range(0x00281201, 0x00281205), 0x00281221, 0x00281222, 0x00281223)
-IMAGE_TAGS = (*IDENTIFYING, *DESCRIBING, *geometry.PLANE_TAGS, *LAYOUT_TAGS, *greyscale.TAGS, *_PALETTE_TAGS)
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue in luminance (ITU-R BT.601, as in PS3.3 C.7.6.3.1.2)."""
+IMAGE_TAGS = (*IDENTIFYING, *DESCRIBING, *geometry.PLANE_TAGS, *LAYOUT_TAGS, *greyscale.TAGS, *PALETTE_TAGS)
 _WIDE = 0.25
 _Shown = tuple[npt.NDArray[np.float32], dict[str, Any], tuple[str, ...]]
 
@@ -139,14 +136,14 @@ def _is_coarse(grey: Greyscale, layout: Layout) -> bool:
 
 def _rescaled(values: npt.NDArray[Any], slope: float, intercept: float, size: int | None) -> npt.NDArray[np.float32]:
     """Resize, then apply the rescale: both are linear, and the smaller image is cheaper."""
-    if size is None and values.dtype.itemsize > 2 and values.dtype.kind in "iu" and (slope, intercept) != (1, 0):
-        return (values * slope + intercept).astype(np.float32)  # in float64: float32 holds 24 bits only
-    plane = resize_area(values, size)
-    if slope != 1:
-        plane *= np.float32(slope)
-    if intercept != 0:
+    is_wide = values.dtype.itemsize > 2 and values.dtype.kind in "iu"  # resizing to float32 would round
+    plane = values if size is None and is_wide else resize_area(values, size)
+    if (slope, intercept) == (1, 0):
+        return resize_area(plane, None) if plane is values else plane
+    if slope == 1 and float(intercept).is_integer() and not is_wide:
         plane += np.float32(intercept)
-    return plane
+        return plane
+    return (plane * np.float64(slope) + intercept).astype(np.float32)  # float32 would round twice, and in the middle
 
 
 def _without_padding(values: npt.NDArray[Any], grey: Greyscale, slope: float) -> tuple[npt.NDArray[Any], float, float]:
@@ -154,8 +151,9 @@ def _without_padding(values: npt.NDArray[Any], grey: Greyscale, slope: float) ->
     absent = None
     if values.dtype.kind == "f":
         absent = ~(np.abs(values) <= np.finfo(np.float32).max)  # NaN compares false
-    elif grey.padding is not None:
-        absent = (values >= grey.padding[0]) & (values <= grey.padding[1])
+    if grey.padding is not None:
+        padding = (values >= grey.padding[0]) & (values <= grey.padding[1])
+        absent = padding if absent is None else absent | padding
     if absent is None or not absent.any():
         return values, float(values.min()), float(values.max())
     valid = values[~absent]
@@ -203,14 +201,16 @@ def _told(voi: Window | Table | None, low: float, high: float) -> dict[str, Any]
 def _colour(source: Source, layout: Layout, size: int | None, auto: bool) -> _Shown:
     """Luminance of a colour image, from 0 to the largest value that its bits can hold."""
     planes = _Planes(layout.frames)
-    bits = layout.bits_stored
+    palette = palette_of(source.dataset, layout.signed) if layout.photometric == "PALETTE COLOR" else None
+    bits = layout.bits_stored if palette is None else palette.bits
     for frame in codecs.decode(source.dataset, layout):
-        values, is_rgb = frame.values, frame.is_rgb
-        if layout.photometric == "PALETTE COLOR":
-            values, bits = _through_palette(source, values)
-            is_rgb = True
-        if values.ndim == 3:
-            values = values @ LUMA if is_rgb else values[..., 0]
+        values = frame.values
+        if palette is not None:
+            values = palette.lookup(values)
+        elif values.ndim == 3 and frame.is_rgb:
+            values = values @ LUMA
+        else:
+            values = _luminance(values if values.ndim == 2 else values[..., 0], layout)
         planes.add(resize_area(values, size))
     array = planes.array()
     notes = (f"The image is in colour ({layout.photometric}); its luminance was taken.",)
@@ -222,17 +222,12 @@ def _colour(source: Source, layout: Layout, size: int | None, auto: bool) -> _Sh
     return np.clip(array, 0, 1, out=array), told, notes
 
 
-def _through_palette(source: Source, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
-    """RGB of palette indices, and its bits (PS3.3 C.7.6.3.1.5 and .6)."""
-    from pydicom.pixels import apply_color_lut
-
-    result = codecs.attempt(apply_color_lut, values, source.dataset)
-    if isinstance(result, str):
-        what = "the palette cannot be read"
-        raise ImageError(
-            Reason.HEADER_INVALID, what, where="DICOM palette colour lookup table", got=result.split(":")[0]
-        )
-    return result, 8 * result.dtype.itemsize
+def _luminance(values: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
+    """Luminance over the whole range; YBR_PARTIAL's runs from 16 to 235 (PS3.3 C.7.6.3.1.2)."""
+    if not layout.photometric.startswith("YBR_PARTIAL"):
+        return values
+    unit = (1 << layout.bits_stored) / 256
+    return np.clip((values - 16 * unit) * ((256 * unit - 1) / (219 * unit)), 0, 256 * unit - 1)
 
 
 class _Planes:

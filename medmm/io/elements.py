@@ -6,10 +6,13 @@ warnings, which would carry patient data into logs. These functions read the byt
 
 from __future__ import annotations
 
+import contextlib
+import io
 import struct
 from typing import TYPE_CHECKING, Any
 
 from medmm.errors import ImageError, Reason
+from medmm.io.bounded import BoundedFile
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -90,14 +93,20 @@ def integer(dataset: Dataset, tag: int, binary: str = "US") -> int | None:
 
 
 def items(dataset: Dataset, tag: int) -> list[Dataset]:
-    """The items of a sequence; an empty list where it is missing or cannot be read."""
-    if tag not in dataset:
+    """The items of a sequence; an empty list where it is missing, cannot be read, or does not come to an end."""
+    element = dataset.get_item(tag, keep_deferred=True)
+    if element is None:
         return []
-    try:
-        value = dataset[tag].value
-    except Exception:  # a damaged sequence is as good as none; what depends on it says so
-        return []
-    return list(value) if type(value).__name__ == "Sequence" else []
+    if isinstance(element.value, bytes):
+        from pydicom.dataelem import DataElement
+
+        try:
+            element = DataElement(tag, "SQ", _parsed_items(element.value, element))
+        except Exception:  # a damaged sequence is as good as none; what depends on it says so
+            element = DataElement(tag, "SQ", [])
+        with contextlib.suppress(Exception):  # pydicom looks up the pixel representation here, which may be broken
+            dataset[tag] = element  # parsed once
+    return list(element.value) if type(element.value).__name__ == "Sequence" else []
 
 
 def require_whole(dataset: Dataset, tag: int) -> None:
@@ -119,6 +128,16 @@ def require_whole(dataset: Dataset, tag: int) -> None:
             expected=f"{length:,} bytes",
             fix="The file was probably not copied whole: fetch it again.",
         )
+
+
+def _parsed_items(value: bytes, element: Any) -> Any:
+    """Items of a sequence whose length is given; pydicom alone would parse millions of them to their end."""
+    from pydicom.filereader import read_sequence
+
+    implicit = element.is_implicit_VR or element.VR == "UN"  # PS3.5 6.2.2, note: unknown sequences are implicit inside
+    file = BoundedFile(io.BytesIO(value), len(value))
+    little = element.is_little_endian
+    return read_sequence(file, implicit, little, len(value), "iso8859")  # type: ignore[arg-type]
 
 
 def _decoded(value: bytes) -> str:

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT = 0x00281052, 0x00281053, 0x00281054, 0x00283000
 CENTER, WIDTH, WINDOW_NAME, FUNCTION, VOI_LUT = 0x00281050, 0x00281051, 0x00281055, 0x00281056, 0x00283010
+FLOAT_PADDING, DOUBLE_PADDING = (0x00280122, 0x00280124), (0x00280123, 0x00280125)
+"""Value and limit; which of the two an image has depends on its pixel data."""
 PADDING, PADDING_LIMIT, SHAPE, PRESENTATION_LUT = 0x00280120, 0x00280121, 0x20500020, 0x20500010
 SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 FRAME_TRANSFORM, FRAME_VOI = 0x00289145, 0x00289132
 TAGS = (
     *(INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT, CENTER, WIDTH, WINDOW_NAME, FUNCTION, VOI_LUT),
-    *(PADDING, PADDING_LIMIT, SHAPE, PRESENTATION_LUT, SHARED_GROUPS, FRAME_GROUPS, MAPPINGS),
+    *(*FLOAT_PADDING, *DOUBLE_PADDING, PADDING, PADDING_LIMIT, SHAPE, PRESENTATION_LUT),
+    *(SHARED_GROUPS, FRAME_GROUPS, MAPPINGS),
 )
 _T = TypeVar("_T")
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -86,7 +89,7 @@ class Greyscale:
     frame_windows: tuple[Window, ...]
     windows: tuple[dict[str, Any], ...]
     presentation: Table | None
-    padding: tuple[int, int] | None
+    padding: tuple[float, float] | None
     inverted: bool
     real_world: tuple[Mapping, ...]
     notes: tuple[str, ...]
@@ -120,7 +123,6 @@ def greyscale_of(dataset: Dataset, layout: Layout) -> Greyscale:
         lambda: table_of(shapes[0], False) if shapes else None, "presentation LUT", notes
     )
     vois = _left_out_if_broken(lambda: _vois(dataset, layout, signed, notes), "window", notes) or [None]
-    inverted = layout.photometric == "MONOCHROME1" or elements.text(dataset, SHAPE) == "INVERSE"
     return Greyscale(
         rescale=tuple(pairs[:1] if len(set(pairs)) == 1 else pairs),
         table=table,
@@ -129,10 +131,22 @@ def greyscale_of(dataset: Dataset, layout: Layout) -> Greyscale:
         windows=tuple(_offered((_macros(dataset, FRAME_VOI, layout.frames) or [dataset])[0])),
         presentation=presentation,
         padding=_padding(dataset, layout),
-        inverted=inverted and presentation is None,
+        inverted=presentation is None and _is_inverted(dataset, layout, notes),
         real_world=_real_world(dataset, layout) if says_nothing else (),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _is_inverted(dataset: Dataset, layout: Layout, notes: list[str]) -> bool:
+    """Whether low values are white.
+
+    The presentation LUT shape says the same as the photometric interpretation (PS3.3 C.8.11.3.1.2); where it does not
+    it is followed, since it is the later stage and says what its output is.
+    """
+    shape = elements.text(dataset, SHAPE)
+    if shape == "IDENTITY" and layout.photometric == "MONOCHROME1":
+        notes.append("The presentation LUT shape contradicts MONOCHROME1 and was followed: low values are black.")
+    return shape == "INVERSE" if shape in ("IDENTITY", "INVERSE") else layout.photometric == "MONOCHROME1"
 
 
 def _left_out_if_broken(read: Callable[[], _T], what: str, notes: list[str]) -> _T | None:
@@ -228,13 +242,17 @@ def _offered(holder: Dataset) -> list[dict[str, Any]]:
     names = elements.texts(holder, WINDOW_NAME)
     function = elements.text(holder, FUNCTION) or "LINEAR"
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if not (np.isfinite(center) and 0 < width < np.inf):
+            continue
         name = names[index][:_LONGEST_NAME] if index < len(names) else ""
         offered.append({"function": function, "center": center, "width": width, "name": name})
     return offered
 
 
-def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
+def _padding(dataset: Dataset, layout: Layout) -> tuple[float, float] | None:
     """Range of the padding values, in stored values (PS3.3 C.7.5.1.1.2)."""
+    if layout.is_float:
+        return _float_padding(dataset, layout)
     try:
         value = elements.integer(dataset, PADDING, "SS" if layout.signed else "US")
         limit = elements.integer(dataset, PADDING_LIMIT, "SS" if layout.signed else "US")
@@ -248,3 +266,14 @@ def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
         wrapped = end % span  # written as US where the pixels are signed, or the reverse
         ends.append(wrapped - span if layout.signed and wrapped >= span // 2 else wrapped)
     return min(ends), max(ends)
+
+
+def _float_padding(dataset: Dataset, layout: Layout) -> tuple[float, float] | None:
+    """The same for Float and Double Float Pixel Data (PS3.3 C.7.6.24 and C.7.6.25)."""
+    tags, kind = (FLOAT_PADDING, "FL") if layout.bits_allocated == 32 else (DOUBLE_PADDING, "FD")
+    try:
+        value, limit = (elements.number(dataset, tag, kind) for tag in tags)
+    except ImageError:
+        return None
+    ends = [end for end in (value, limit) if end is not None and not np.isnan(end)]  # NaN is padding anyway
+    return None if value is None or not ends else (min(ends), max(ends))

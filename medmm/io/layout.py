@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LARGEST_SAMPLES = 1 << 30
 """Samples of one image; as float32 they fill 4 GiB."""
+LARGEST_PLANE = 1 << 27
+"""Samples of one frame: some ten times those of the largest radiographs; decoders need up to twelve bytes for each."""
 NATIVE_SYNTAXES = {
     "1.2.840.10008.1.2": "Implicit VR Little Endian",
     "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
@@ -24,6 +26,8 @@ _FLOAT_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_PIXEL_DATA: 64}
 PIXEL_KEYWORDS = (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA)
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_422")
+_OTHER_COLOUR = ("HSV", "ARGB", "CMYK", "XYB")
+"""Colours that PS3.3 C.7.6.3.1.2 names or named, none of whose samples is a luminance."""
 ROWS, COLUMNS, FRAMES = 0x00280010, 0x00280011, 0x00280008
 SAMPLES, PHOTOMETRIC, PLANAR = 0x00280002, 0x00280004, 0x00280006
 ALLOCATED, STORED, HIGH_BIT, REPRESENTATION = 0x00280100, 0x00280101, 0x00280102, 0x00280103
@@ -123,12 +127,12 @@ def _photometric(dataset: Dataset, samples: int, notes: list[str]) -> str:
     photometric = elements.text(dataset, PHOTOMETRIC) or ""
     if photometric in (*GREY, *COLOUR, "PALETTE COLOR"):
         return photometric
-    if photometric and samples not in (1, 3):
+    if photometric and (samples not in (1, 3) or photometric in _OTHER_COLOUR):
         raise ImageError(
             Reason.SYNTAX_UNSUPPORTED,
             "no grey image is made from these colours",
             where="DICOM header",
-            got=f"{samples} samples a pixel",
+            got=f"{samples} samples a pixel{f' of {photometric}' if photometric in _OTHER_COLOUR else ''}",
             expected=" | ".join((*GREY, *COLOUR, "PALETTE COLOR")),
         )
     assumed = "MONOCHROME2" if samples == 1 else "RGB"
@@ -160,7 +164,19 @@ def _check(layout: Layout) -> None:
             raise ImageError(
                 Reason.HEADER_INVALID, f"impossible {what}", where="DICOM header", got=got, expected=expected
             )
+    check_plane(layout.rows * layout.columns * layout.samples, "DICOM header")
     check_size(layout.rows * layout.columns * layout.samples * layout.frames, "DICOM header")
+
+
+def check_plane(samples: int, where: str) -> None:
+    """Refuse a frame or picture that no decoder should be given, however few bytes it comes in.
+
+    Raises:
+        ImageError: ``TOO_LARGE``: more than ``LARGEST_PLANE`` samples.
+    """
+    if samples > LARGEST_PLANE:
+        limit = f"at most {LARGEST_PLANE:,}"
+        raise ImageError(Reason.TOO_LARGE, "too large to read", where=where, got=f"{samples:,} samples", expected=limit)
 
 
 def check_size(samples: int, where: str) -> None:

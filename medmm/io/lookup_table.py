@@ -59,27 +59,42 @@ def table_of(dataset: Dataset, signed: bool) -> Table:
     Raises:
         ImageError: ``HEADER_INVALID``: descriptor or data are missing or too short.
     """
-    descriptor = elements.numbers(dataset, DESCRIPTOR, "US")
-    data = elements.raw_bytes(dataset, LUT_DATA)
-    if len(descriptor) < 3 or data is None:
-        raise elements.invalid(LUT_DATA, "a descriptor of three numbers, and data")
-    count, first, bits = (int(value) for value in descriptor[:3])
-    count = count % _ALL or _ALL
-    first %= _ALL
-    if signed and first >= _SIGN:
-        first -= _ALL
-    entries = _entries(dataset, data, count)
-    if len(entries) < count or not 1 <= bits <= 16:
-        raise elements.invalid(LUT_DATA, f"{count} entries of 1 to 16 bits")
+    count, first, bits = descriptor_of(dataset, DESCRIPTOR, signed)
+    entries = entries_of(dataset, LUT_DATA, count)
+    if len(entries) < count:
+        raise elements.invalid(LUT_DATA, f"{count} entries")
     return Table(first, entries.astype(np.float32), bits)
 
 
-def _entries(dataset: Dataset, data: bytes, count: int) -> npt.NDArray[Any]:
-    """The entries, one a word or, where there are not bytes enough for that, one a byte."""
-    element: Any = dataset.get_item(LUT_DATA)
+def descriptor_of(dataset: Dataset, tag: int, signed: bool) -> tuple[int, int, int]:
+    """Number of entries, first input value and bits of an entry.
+
+    Raises:
+        ImageError: ``HEADER_INVALID``: they are missing or cannot be.
+    """
+    values = elements.numbers(dataset, tag, "US")[:3]
+    if len(values) < 3 or not np.isfinite(values).all() or not 1 <= values[2] <= 16:
+        raise elements.invalid(tag, "three numbers, the last from 1 to 16")
+    count, first, bits = (int(value) for value in values)
+    first = (first + _SIGN) % _ALL - _SIGN if signed or first < 0 else first % _ALL
+    return count % _ALL or _ALL, first, bits
+
+
+def entries_of(dataset: Dataset, tag: int, count: int | None, in_words: bool = False) -> npt.NDArray[Any]:
+    """The entries of a table, one a word or, where there are not bytes enough for that, one a byte.
+
+    Args:
+        dataset: Where the table lies.
+        tag: Of its data.
+        count: Entries that there should be; there may be fewer. None: all that there are.
+        in_words: Whether they fill words, where ``count`` does not tell.
+    """
+    data = elements.raw_bytes(dataset, tag) or b""
+    element: Any = dataset.get_item(tag)
     order = "<" if getattr(element, "is_little_endian", True) else ">"
-    if len(data) >= 2 * count:
-        return np.frombuffer(data, f"{order}u2", count)
-    if order == ">" and element.VR == "OW" and len(data) % 2 == 0:  # bytes were swapped within their words
+    if in_words if count is None else len(data) >= 2 * count:
+        return np.frombuffer(data, f"{order}u2", len(data) // 2 if count is None else count)
+    if order == ">" and element is not None and element.VR == "OW" and len(data) % 2 == 0:
+        # bytes were swapped within their words
         data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
-    return np.frombuffer(data, np.uint8, min(count, len(data)))
+    return np.frombuffer(data, np.uint8, len(data) if count is None else min(count, len(data)))

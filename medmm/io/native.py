@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from medmm.io.layout import Layout
 
+_UNDEFINED = 0xFFFFFFFF
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 """Two pixels share their colour and are stored as Y Y Cb Cr (PS3.3 C.7.6.3.1.2)."""
 
@@ -28,10 +29,19 @@ def native_frames(dataset: Dataset, layout: Layout) -> Iterator[npt.NDArray[Any]
         ``[H, W]`` for one sample a pixel and for YBR_FULL_422, whose luminance alone is read; else ``[H, W, 3]``.
 
     Raises:
-        ImageError: ``DECODE_FAILED``: there are fewer bytes than the header promises.
+        ImageError: ``DECODE_FAILED``: there are fewer bytes than the header promises, or they are compressed.
     """
     data = next((found for tag in PIXEL_KEYWORDS if (found := elements.raw_bytes(dataset, tag))), b"")
     expected = native_bytes(layout, layout.frames)
+    if any(getattr(dataset.get_item(tag), "length", 0) == _UNDEFINED for tag in PIXEL_KEYWORDS):
+        raise ImageError(
+            Reason.DECODE_FAILED,
+            "the pixel data are compressed, and the transfer syntax says that they are not",
+            where="DICOM pixel data",
+            got="items of undefined length",
+            expected=f"{expected:,} bytes",
+            fix="Fetch the file again, or name the right transfer syntax, for example with dcmtk's dcmodify.",
+        )
     if len(data) < expected:
         raise ImageError(
             Reason.DECODE_FAILED,

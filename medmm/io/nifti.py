@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 GZIP = b"\x1f\x8b"
 HEADER_BYTES = 544
 """What the longer of the two headers, NIfTI-2's, takes with its extension flag."""
+_ENOUGH = 1 << 16
+"""Bytes of a gzip file that hold those."""
 _GZIP_LARGEST_RATIO = 1032
 """What deflate makes of a run of equal bytes."""
 _MAGIC = {b"n+1\0": 344, b"ni1\0": 344, b"n+2\0": 4, b"ni2\0": 4}
@@ -45,12 +48,11 @@ def start_of(path: Path) -> bytes:
     """The first bytes of a file, gunzipped where it is gzip; empty where that fails."""
     try:
         with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-            if head[:2] != GZIP:
-                return head
-            file.seek(0)
-            with gzip.open(file) as stream:
-                return stream.read(HEADER_BYTES)
+            head = file.read(_ENOUGH)
+        if head[:2] != GZIP:
+            return head[:HEADER_BYTES]
+        with gzip.open(io.BytesIO(head)) as stream:  # never more of the file: a name inside it may be endless
+            return stream.read(HEADER_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return b""
     except OSError as error:
@@ -269,11 +271,13 @@ def _display_range(header: Nifti1Header) -> tuple[float, float] | None:
 
 
 def _windowed(array: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:
-    """Grey in [0, 1]; NaN is black, and so is everything where the range is a single value."""
+    """Grey in [0, 1], in place; NaN is black, and so is everything where the range is a single value."""
     if low >= high:
         return np.zeros_like(array)
-    shown = np.clip((array - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return np.nan_to_num(shown, copy=False, nan=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 are clipped like others
+        array -= np.float32(low)
+        array *= np.float32(1 / (high - low))
+    return np.nan_to_num(np.clip(array, 0, 1, out=array), copy=False, nan=0.0)
 
 
 def _stretch(rows: float, columns: float) -> npt.NDArray[np.float64]:

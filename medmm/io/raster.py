@@ -16,7 +16,7 @@ from medmm.io import codestream
 from medmm.io.codecs import attempt
 from medmm.io.dataset import file_length, unreadable
 from medmm.io.dicom import LUMA
-from medmm.io.layout import check_size
+from medmm.io.layout import check_plane
 from medmm.io.resize import check_request, resize_area
 from medmm.types import Image
 
@@ -82,7 +82,7 @@ def _png(data: bytes) -> tuple[int, int, npt.NDArray[Any], list[str]]:
     if len(data) < 33:
         raise _failed("PNG", f"{len(data)} bytes")
     columns, rows = struct.unpack_from(">II", data, 16)
-    check_size(rows * columns, "PNG header")
+    check_plane(rows * columns, "PNG header")
     _check_chunks(data)
     values = attempt(lambda: np.asarray(imagecodecs.png_decode(data)))
     if isinstance(values, str):
@@ -110,7 +110,7 @@ def _jpeg(data: bytes, size: int | None) -> tuple[int, int, npt.NDArray[Any], li
     stream = codestream.describe(data)
     if stream is None:
         raise _failed("JPEG", "no frame header")
-    check_size(stream.rows * stream.columns, "JPEG header")
+    check_plane(stream.rows * stream.columns, "JPEG header")
     if not stream.complete:
         raise _failed("JPEG", f"{len(data):,} bytes without an end marker")
     notes: list[str] = []
@@ -129,6 +129,7 @@ def _pillow(data: bytes, size: int | None, notes: list[str]) -> npt.NDArray[Any]
     from PIL import Image as Pillow
     from PIL import ImageOps
 
+    Pillow.MAX_IMAGE_PIXELS = None  # the size is checked before; Pillow would print a warning
     with Pillow.open(io.BytesIO(data), formats=("JPEG",)) as picture:
         if picture.mode != "L":
             notes.append("The picture is in colour; its luminance was taken.")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAPPINGS = 0x00409096
 _FIRST, _LAST, _DOUBLE_FIRST, _DOUBLE_LAST = 0x00409216, 0x00409211, 0x00409214, 0x00409213
 _INTERCEPT, _SLOPE, _ENTRIES = 0x00409224, 0x00409225, 0x00409212
+_LARGEST = 1e20
+"""Bound of slope, intercept and entries: beyond it 32-bit samples leave the range of float32."""
 _UNITS, _CODE_VALUE = 0x004008EA, 0x00080100
 
 
@@ -108,8 +110,8 @@ def _piece(item: Dataset, signed: bool) -> Piece | None:
     slope, intercept = elements.number(item, _SLOPE, "FD"), elements.number(item, _INTERCEPT, "FD")
     entries = np.array(elements.numbers(item, _ENTRIES, "FD"))
     low, high = -np.inf if first is None else first, np.inf if last is None else last
-    if slope is not None and intercept is not None and np.isfinite([slope, intercept]).all() and slope != 0:
+    if slope and intercept is not None and max(abs(slope), abs(intercept)) < _LARGEST:
         return Piece(low, high, slope, intercept, None, units)
-    if first is not None and len(entries) and np.isfinite(entries).all():
+    if first is not None and np.isfinite(first) and len(entries) and (np.abs(entries) < _LARGEST).all():
         return Piece(low, high, 1.0, 0.0, entries, units)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from medmm.types import Report
@@ -20,6 +21,8 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 """A run of view words that names a picture; ``lateral`` alone is mostly a place in the chest."""
+_PICTURE = re.compile(r"view|projection|radiograph|film|chest|cxr|x-?ray|exam", re.IGNORECASE)
+"""What every such run ends with; looked for first, since it is quick to find."""
 _EARLIER = re.compile(
     r"\b(?:compar\w+|prior|previous\w*|earlier|before|since|follow-?up|recommend\w*|suggest\w*)\b", re.IGNORECASE
 )
@@ -43,7 +46,9 @@ _REGION_WORDS = {
     "breast": r"breasts?|mammogra\w+|bi-?rads|fibroglandular",
     "neck": r"thyroid|laryn\w+|parotid|soft tissues of the neck|nasopharyn\w+",
 }
-_REGIONS = {name: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for name, words in _REGION_WORDS.items()}
+_REGIONS = re.compile(
+    r"\b(?:" + "|".join(f"(?P<{name}>{words})" for name, words in _REGION_WORDS.items()) + r")\b", re.IGNORECASE
+)
 _BODY_PARTS = {
     "chest": "CHEST THORAX LUNG LUNGS HEART RIB RIBS STERNUM MEDIASTINUM",
     "abdomen": "ABDOMEN KUB LIVER KIDNEY COLON BOWEL",
@@ -70,11 +75,9 @@ def views(report: Report) -> set[str]:
     """
     found: set[str] = set()
     for text, is_about_itself in _parts(report):
-        if is_about_itself:
-            found |= {name for name, pattern in _VIEWS.items() if pattern.search(text)}
-            continue
-        for phrase in _PHRASE.finditer(text):
-            found |= {name for name, pattern in _VIEWS.items() if pattern.search(phrase[0])}
+        phrases = [text] if is_about_itself else [phrase[0] for phrase in _PHRASE.finditer(text)]
+        if phrases and (is_about_itself or not _EARLIER.search(text)):
+            found |= {name for name, pattern in _VIEWS.items() if any(map(pattern.search, phrases))}
     return found
 
 
@@ -86,7 +89,7 @@ def _parts(report: Report) -> Iterator[tuple[str, bool]]:
     if "technique" in report.sections:
         yield report.sections["technique"].text, True
     for sentence in report.sentences:
-        if sentence.section not in ("technique", "comparison") and not _EARLIER.search(sentence.text):
+        if sentence.section not in ("technique", "comparison") and _PICTURE.search(sentence.text):
             yield sentence.text, False
 
 
@@ -100,10 +103,8 @@ def sides(report: Report) -> set[str]:
 def regions(report: Report) -> dict[str, int]:
     """Region of the body to how many different words of the report stand for it; regions without any are left out."""
     text = " ".join(part.text for part in report.sentences if part.section in ("findings", "impression", None))
-    counts = {
-        name: len({found.lower() for found in pattern.findall(text)}) for name, pattern in _REGIONS.items()
-    }
-    return {name: number for name, number in counts.items() if number}
+    words = {(str(found.lastgroup), found[0].lower()) for found in _REGIONS.finditer(text)}
+    return dict(sorted(Counter(name for name, _ in words).items()))
 
 
 def region_of(body_part: str | None) -> str | None:

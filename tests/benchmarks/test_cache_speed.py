@@ -1,6 +1,7 @@
 """Cached images into batches: speed against MONAI's PersistentDataset, memory, and what training waits for them.
 
-Run with ``pytest -m slow -s tests/benchmarks/test_cache_speed.py``; the figures stand in ``docs/benchmarks.md``.
+Run with ``pytest -m slow -s tests/benchmarks/test_cache_speed.py`` on a machine that does nothing else (both sides are
+bound by memory, ours fills a batch with a thread a core); the figures stand in ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations

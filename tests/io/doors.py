@@ -1,7 +1,8 @@
 """The doors that a hospital's files come in by, each as a program: ``python doors.py DOOR IN OUT``.
 
-``headers`` reads each header, ``volumes`` each folder below IN, both in this process; ``score`` runs the scoring engine
-with a model that always says the same. The first two write what came of each file, and how long it took, as lines of JSON.
+``headers`` reads each header, ``volumes`` each folder below IN, both in this process; ``score`` runs the scoring
+engine with a model that always says the same. The first two write what came of each file, and how long it took, as
+lines of JSON.
 """
 
 from __future__ import annotations

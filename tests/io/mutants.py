@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,24 +105,22 @@ def deflated(head: bytes, block: bytes, repeats: int) -> bytes:
     return first + (coder.compress(block) + coder.flush(zlib.Z_FULL_FLUSH)) * repeats + b"\x03\x00"
 
 
-def edited(data: bytes, values: dict[int, tuple[str, bytes]], syntax: str | None = None) -> bytes:
+def edited(data: bytes, values: dict[int, tuple[str, bytes]]) -> bytes:
     """A file with other elements, whatever the standard says of their values; as it was where that cannot be done."""
     import pydicom
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
-    from pydicom.uid import UID
 
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-        implicit, little = dataset.original_encoding
-        for tag, (vr, value) in values.items():
-            raw = RawDataElement(Tag(tag), None if implicit else vr, len(value), value, 0, bool(implicit), little)
-            dataset[Tag(tag)] = raw
-        out = io.BytesIO()
-        if syntax is not None:
-            dataset.file_meta.TransferSyntaxUID = UID(syntax)
-        pydicom.dcmwrite(out, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
-        return out.getvalue()
+        with warnings.catch_warnings(action="ignore"):
+            dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+            implicit, little = dataset.original_encoding
+            for tag, (vr, value) in values.items():
+                raw = RawDataElement(Tag(tag), None if implicit else vr, len(value), value, 0, bool(implicit), little)
+                dataset[Tag(tag)] = raw
+            out = io.BytesIO()
+            pydicom.dcmwrite(out, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+            return out.getvalue()
     except Exception:  # an odd source
         return data
 
@@ -473,7 +472,7 @@ def _offsets(rng, corpus):
     table = struct.pack(f"<{min(number, 16384)}I", *(int(rng.choice(lies)) for _ in range(min(number, 16384))))
     extra = b""
     if rng.integers(2):
-        wide = struct.pack("<2Q", int(rng.choice([0, 8, 1 << 62, (1 << 64) - 1])), 1 << 40)
+        wide = struct.pack("<2Q", (0, 8, 1 << 62, (1 << 64) - 1)[rng.integers(4)], 1 << 40)
         extra = element(0x7FE00001, b"OV", wide) + element(0x7FE00002, b"OV", wide[::-1])
         table = b""
     pixels = encapsulated(*[frame] * min(number, 40), table=table)
@@ -692,11 +691,13 @@ def _nifti_bomb(rng, corpus):
 
 @family(".nii.gz")
 def _nifti_gzip(rng, corpus):
-    """A gzip file with broken bits, cut, or followed by something else."""
+    """A gzip file with broken bits, cut, followed by something else, or with an endless name."""
     import gzip
 
     data = gzip.compress(_one(rng, corpus.nifti), 6, mtime=0)
-    kind = rng.integers(4)
+    kind = rng.integers(5)
+    if kind == 4:
+        return data[:3] + b"\x08" + data[4:10] + b"x" * 30_000_000 + b"\0" + data[10:]
     if kind == 0:
         return _flipped(rng, data, 0, len(data), 8)
     if kind == 1:

@@ -6,6 +6,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 
 from medmm.errors import ImageError, Reason
 from medmm.io import codecs, codestream
@@ -120,6 +121,20 @@ def test_missing_frames_and_lying_sizes_are_refused_before_they_are_decoded(writ
     path = write_dicom(SMOOTH, syntax=codecs.DEFLATED_FRAMES, coded=[bomb])
     np.testing.assert_array_equal(stored(path), np.zeros_like(SMOOTH))  # inflated to the header's size, no further
     refused(write_dicom(SMOOTH, syntax=codecs.RLE, coded=[rle(SMOOTH)[:80]], Rows=4000, Columns=4000))
+
+
+def test_a_transfer_syntax_that_denies_or_invents_the_compression_is_refused(write_dicom):
+    """The compressed bytes of a small picture are more than its samples, and would be shown as noise."""
+    small = SMOOTH[:2, :3]
+    path = write_dicom(small, syntax=JLS, coded=[LOSSLESS[JLS](small)])
+    wrong = ExplicitVRLittleEndian.encode().ljust(len(JLS), b"\0")
+    path.write_bytes(path.read_bytes().replace(JLS.encode(), wrong, 1))
+    assert "says that they are not" in refused(path)
+    path = write_dicom(SMOOTH)
+    content = path.read_bytes().replace(b"UI\x14\x00" + ExplicitVRLittleEndian.encode() + b"\0",
+                                        b"UI\x14\x00" + b"1.2.840.10008.1.2.5\0")  # fmt: skip
+    path.write_bytes(content)
+    refused(path)
 
 
 @pytest.mark.parametrize("offset", [0, 63, 200_000, 0xFFFF0054])

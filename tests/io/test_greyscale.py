@@ -236,3 +236,11 @@ def test_rescale_of_functional_groups(write_dicom):
     image = read_image(path, window=None)
     np.testing.assert_array_equal(image.array, [[[[3, 5]], [[4, 7]]]])
     assert read_image(path).header["window"]["center"] == 10
+
+
+def test_a_sequence_beside_an_element_of_no_known_kind(write_dicom):
+    """pydicom looks up the pixel representation when a sequence is kept."""
+    path = write_dicom(np.array([[0, 1], [2, 3]], np.uint8), VOILUTSequence=[lut(1, [0, 51, 255], 8)])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x28\0\x03\x01US", b"\x28\0\x03\x01UW"))
+    np.testing.assert_allclose(shown(path), [[0, 0], [0.2, 1]], atol=1e-6)
