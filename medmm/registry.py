@@ -48,11 +48,14 @@ LAYOUTS = {
 TASKS = {
     "report_gen": "medmm.tasks.report_gen:ReportGeneration",
 }
-TABLES = {"stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS}
+JUDGES = {
+    "radgraph": "medmm.metrics.radgraph:RadGraphJudge",
+}
+TABLES = {"judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS}
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Names that can be chosen for ``kind`` (``stage``, ``reader``, ``layout`` or ``task``)."""
+    """Names that can be chosen for ``kind`` (``stage``, ``reader``, ``layout``, ``task`` or ``judge``)."""
     return tuple(TABLES[kind])
 
 

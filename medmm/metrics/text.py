@@ -1,11 +1,14 @@
-"""BLEU-1…4, ROUGE-L and CIDEr-D of drafted against reference reports, one reference a draft.
+"""BLEU-1…4, ROUGE-L and CIDEr-D of drafted against reference reports, one reference a draft or several.
 
 Equal to pycocoevalcap's scorers on the same tokens, including its small constants. Sentences are turned into tables
 of numbers once (:func:`text_statistics`), from which scores of the whole, of one study or of many resamples come by
 sums.
 
-Sources: Papineni et al., ACL 2002 (BLEU); Lin, WAS 2004 (ROUGE-L, here with beta 1.2); Vedantam et al., CVPR 2015
-(CIDEr-D, sigma 6).
+What is not obvious has a defined value, never NaN: an empty draft, or an empty reference, has 0 everywhere (ROUGE-L of
+two empty texts is 1, as in pycocoevalcap); CIDEr-D of one study alone is 0, since nothing is rare among one report.
+A text without spaces is one word to most tokenizers; ``characters`` cuts Chinese.
+
+Sources: Papineni et al., ACL 2002 (BLEU); :mod:`medmm.metrics.rouge`; :mod:`medmm.metrics.cider`.
 """
 
 from __future__ import annotations
@@ -17,18 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.errors import UsageError
+from medmm.metrics.cider import DocumentFrequencies, cider_d, rarities
+from medmm.metrics.ngrams import ORDERS, Counts, Floats, Ints, Pairs, Words, by_text, ngram_counts, numbered, shared_ngrams
+from medmm.metrics.rouge import rouge_l, rouge_l_of_several
 from medmm.metrics.tokenizers import tokenizer_named
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+__all__ = ["NAMES", "TextStatistics", "rouge_l", "score_texts", "text_statistics"]
 
-ORDERS = 4
-"""Longest n-gram, in words."""
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
 
 _BLEU_SMALL, _BLEU_TINY = 1e-9, 1e-15  # pycocoevalcap's guards against division by zero
-_ROUGE_BETA = 1.2
-_CIDER_SIGMA = 6.0
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class TextStatistics:
     """What text scores of ``n`` studies are made of.
 
     Attributes:
-        matches: ``[n, 4]`` n-grams of the draft that the reference has, each counted at most as often as there, by
-            order 1 to 4.
+        matches: ``[n, 4]`` n-grams of the draft that a reference has, each counted at most as often as in the
+            reference that has it most, by order 1 to 4.
         guesses: ``[n, 4]`` n-grams of the draft.
-        lengths: ``[n, 2]`` words of draft and reference.
+        lengths: ``[n, 2]`` words of the draft, and of the reference whose length is closest to it.
         rouge_l: ``[n]`` F of the longest common subsequence, in [0, 1].
-        cider_d: ``[n]`` CIDEr-D in [0, 10], with document frequencies of all ``n`` references.
+        cider_d: ``[n]`` CIDEr-D in [0, 10].
     """
 
     matches: Floats
@@ -74,41 +75,58 @@ class TextStatistics:
         return {**scores, "rouge_l": self.rouge_l, "cider_d": self.cider_d}
 
 
-def text_statistics(references: Sequence[Sequence[str]], drafts: Sequence[Sequence[str]]) -> TextStatistics:
+def text_statistics(
+    references: Sequence[Words] | Sequence[Sequence[Words]],
+    drafts: Sequence[Words],
+    frequencies: DocumentFrequencies | None = None,
+) -> TextStatistics:
     """Count what the scores need.
 
     Args:
-        references: Words of each study's report.
+        references: Words of each study's report; or, for every study, a list of several reports' words.
         drafts: Words of each study's draft, in the same order.
+        frequencies: Document frequencies for CIDEr-D, such as those of the training reports
+            (:func:`medmm.metrics.cider.document_frequencies`); None counts them in ``references``, as published
+            scores do, so that CIDEr-D depends on the split's size.
 
     Raises:
-        UsageError: The two differ in number, or are empty.
+        UsageError: The two differ in number, are empty, or a study's list of references is empty while others are
+            lists.
     """
-    if len(references) != len(drafts) or not references:
-        raise UsageError(
-            "text scores need a draft for each reference",
-            got=f"{len(drafts)} drafts",
-            expected=len(references) or "some",
-        )
-    count = len(references)
-    tables = _ngram_tables(references, drafts)
-    matches = np.stack(
-        [_by_study(table.study, np.minimum(table.draft, table.reference), count) for table in tables], axis=1
+    grouped = as_lists(references, len(drafts))
+    count = len(drafts)
+    study = np.repeat(np.arange(count), [len(group) for group in grouped])
+    ids, words, lengths = numbered([*drafts, *(reference for group in grouped for reference in group)])
+    tables = ngram_counts(words, lengths, len(ids))
+    drafted = [table.part(0, count) for table in tables]
+    there = [table.part(count, len(lengths)) for table in tables]
+    shared = [shared_ngrams(one, other, study) for one, other in zip(drafted, there, strict=True)]
+    matches = [_matches(*tables, count) for tables in zip(drafted, there, shared, strict=True)]
+    guesses = np.maximum(lengths[:count, None] - np.arange(ORDERS), 0).astype(np.float64)
+    closest = _closest(lengths[:count], lengths[count:], study)
+    rouge = [rouge_l_of_several(group, draft) for group, draft in zip(grouped, drafts, strict=True)]
+    return TextStatistics(
+        np.stack(matches, axis=1),
+        guesses,
+        np.stack([lengths[:count], closest], axis=1).astype(np.float64),
+        np.array(rouge, np.float64),
+        cider_d(drafted, there, shared, study, rarities(there, study, ids, frequencies)),
     )
-    draft_lengths = np.array([len(draft) for draft in drafts], np.float64)
-    lengths = np.stack([draft_lengths, [float(len(reference)) for reference in references]], axis=1)
-    guesses = np.maximum(draft_lengths[:, None] - np.arange(ORDERS), 0.0)
-    rouge = np.array([rouge_l(reference, draft) for reference, draft in zip(references, drafts, strict=True)])
-    return TextStatistics(matches, guesses, lengths, rouge, _cider_d(tables, count))
 
 
-def score_texts(references: Sequence[str], drafts: Sequence[str], tokenizer: str = "ptb") -> dict[str, float]:
+def score_texts(
+    references: Sequence[str] | Sequence[Sequence[str]],
+    drafts: Sequence[str],
+    tokenizer: str = "ptb",
+    frequencies: DocumentFrequencies | None = None,
+) -> dict[str, float]:
     """Score drafted texts against reference texts.
 
     Args:
-        references: Each study's report.
+        references: Each study's report, or for every study a list of several.
         drafts: Each study's draft, in the same order.
         tokenizer: Name of one of ``tokenizers.TOKENIZERS``.
+        frequencies: See :func:`text_statistics`; counted on the words of the same tokenizer.
 
     Returns:
         ``bleu_1`` to ``bleu_4``, ``rouge_l`` (each in [0, 1]) and ``cider_d`` (in [0, 10]).
@@ -117,74 +135,42 @@ def score_texts(references: Sequence[str], drafts: Sequence[str], tokenizer: str
         UsageError: The two differ in number or are empty, or there is no tokenizer of that name.
     """
     tokens: Callable[[str], list[str]] = tokenizer_named(tokenizer)
-    statistics = text_statistics([tokens(text) for text in references], [tokens(text) for text in drafts])
+    grouped = [[tokens(text) for text in ([group] if isinstance(group, str) else group)] for group in references]
+    statistics = text_statistics(grouped, [tokens(text) for text in drafts], frequencies)
     return {name: float(score) for name, score in statistics.scores().items()}
 
 
-def rouge_l(reference: Sequence[str], draft: Sequence[str]) -> float:
-    """ROUGE-L of one draft, in [0, 1]; an empty text counts as one empty word, as in pycocoevalcap."""
-    reference, draft = list(reference) or [""], list(draft) or [""]
-    common = _longest_common(reference, draft)
-    if not common:
-        return 0.0
-    precision, recall = common / len(draft), common / len(reference)
-    return (1 + _ROUGE_BETA**2) * precision * recall / (recall + _ROUGE_BETA**2 * precision)
+def as_lists(references: Sequence[Words] | Sequence[Sequence[Words]], drafts: int) -> list[Sequence[Words]]:
+    """Give every study a list of references, whether it came with one or with several.
+
+    Raises:
+        UsageError: There are not as many studies as drafts, there is none, or some studies have a list and one has
+            no reference at all.
+    """
+    if len(references) != drafts or not drafts:
+        raise UsageError(
+            "text scores need a draft for each reference",
+            got=f"{drafts} drafts",
+            expected=len(references) or "some",
+        )
+    if not any(group and not isinstance(group[0], str) for group in references):
+        return [[group] for group in references]  # type: ignore[list-item]
+    empty = sum(not group for group in references)
+    if empty:
+        raise UsageError("studies without any reference", got=f"{empty} of {drafts}", fix="Leave them out.")
+    return list(references)  # type: ignore[arg-type]
 
 
-def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a bit a word of ``first`` (Hyyrö, AWOCA 2004)."""
-    places: dict[str, int] = {}
-    for place, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << place
-    everything = (1 << len(first)) - 1
-    row = everything
-    for word in second:
-        matched = row & places.get(word, 0)
-        row = (row + matched | row - matched) & everything
-    return len(first) - row.bit_count()
+def _matches(drafts: Counts, references: Counts, shared: Pairs, count: int) -> Floats:
+    best = np.zeros(len(drafts.count))
+    np.maximum.at(best, shared.draft, references.count[shared.reference])
+    return by_text(drafts.text, np.minimum(drafts.count, best), count)
 
 
-@dataclass(frozen=True)
-class _NgramTable:
-    """Distinct n-grams of one order, a row a study and n-gram: which, and how often each side has it."""
-
-    study: Ints
-    ngram: Ints
-    draft: Floats
-    reference: Floats
-
-
-def _ngram_tables(references: Sequence[Sequence[str]], drafts: Sequence[Sequence[str]]) -> list[_NgramTable]:
-    count = len(references)
-    ids: dict[str, int] = {}
-    texts = [*references, *drafts]
-    words = np.array([ids.setdefault(word, len(ids)) for text in texts for word in text], np.int64)
-    owner = np.repeat(np.arange(2 * count), [len(text) for text in texts])
-    tables = []
-    grams = words
-    for order in range(1, ORDERS + 1):
-        if order > 1:  # an n-gram is the (n-1)-gram before it and its own last word
-            inside = owner[: len(grams) - 1] == owner[order - 1 : len(owner)] if len(grams) else np.zeros(0, bool)
-            pairs = grams[:-1] * max(len(ids), 1) + words[order - 1 :] if len(grams) else grams
-            grams = np.unique(pairs, return_inverse=True)[1].reshape(-1).astype(np.int64)
-        else:
-            inside = np.ones(len(grams), bool)
-        tables.append(_table(grams[inside], owner[: len(grams)][inside], count))
-    return tables
-
-
-def _table(grams: Ints, owner: Ints, count: int) -> _NgramTable:
-    width = int(grams.max()) + 1 if len(grams) else 1
-    keys, place = np.unique((owner % count) * width + grams, return_inverse=True)
-    place = place.reshape(-1)
-    is_draft = owner >= count
-    draft = np.bincount(place[is_draft], minlength=len(keys)).astype(np.float64)
-    reference = np.bincount(place[~is_draft], minlength=len(keys)).astype(np.float64)
-    return _NgramTable(keys // width, keys % width, draft, reference)
-
-
-def _by_study(study: Ints, values: Floats, count: int) -> Floats:
-    return np.bincount(study, weights=values, minlength=count).astype(np.float64, copy=False)
+def _closest(drafts: Ints, references: Ints, study: Ints) -> Ints:
+    """Length of each study's reference that is closest to its draft's length, the shorter of two as close."""
+    order = np.lexsort((references, np.abs(references - drafts[study]), study))
+    return references[order][np.searchsorted(study, np.arange(len(drafts)))]
 
 
 def _bleu(matches: Floats, guesses: Floats, lengths: Floats) -> Floats:
@@ -195,19 +181,3 @@ def _bleu(matches: Floats, guesses: Floats, lengths: Floats) -> Floats:
     with np.errstate(over="ignore"):
         brevity = np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0)
     return bleu * brevity[..., None]
-
-
-def _cider_d(tables: Sequence[_NgramTable], count: int) -> Floats:
-    """CIDEr-D of each study; like pycocoevalcap, the length in its Gaussian penalty counts bigrams."""
-    bigrams = tables[1]
-    gap = _by_study(bigrams.study, bigrams.draft - bigrams.reference, count)
-    penalty = np.exp(-(gap**2) / (2 * _CIDER_SIGMA**2))
-    similarity = np.zeros(count)
-    for table in tables:
-        frequency = np.bincount(table.ngram[table.reference > 0], minlength=int(table.ngram.max(initial=0)) + 1)
-        rarity = np.log(float(count)) - np.log(np.maximum(1.0, frequency))[table.ngram]
-        draft, reference = table.draft * rarity, table.reference * rarity
-        product = _by_study(table.study, np.minimum(draft, reference) * reference, count)
-        norms = np.sqrt(_by_study(table.study, draft**2, count)) * np.sqrt(_by_study(table.study, reference**2, count))
-        similarity += np.divide(product, norms, out=np.zeros(count), where=norms != 0) * penalty
-    return 10.0 * similarity / ORDERS

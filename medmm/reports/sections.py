@@ -1,115 +1,57 @@
 """Headings to sections and text to sentences, all with character offsets into the text as it came.
 
-A heading is a known name (``HEADINGS``) that opens a line or a sentence and is followed by a colon or a dash, stands
-alone on its line, or is written in capitals. Anatomical subheadings (``LUNGS:``) do not end a section.
+A heading is a name of :mod:`medmm.reports.headings` that opens a line or a sentence and is followed by a colon or a
+dash, stands alone on its line, or is written in capitals. Anatomical subheadings (``LUNGS:``) do not end a section.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from medmm.reports.headings import (
+    ADDENDUM, BARE, CHINESE, LONGEST, SUBHEADINGS, key_of, key_parts, sections_named,
+)
 from medmm.types import TextPart
 
-HEADINGS: dict[str, str] = {
-    "indication": "indication",
-    "indications": "indication",
-    "clinical indication": "indication",
-    "indication for exam": "indication",
-    "indication for study": "indication",
-    "history": "indication",
-    "clinical history": "indication",
-    "patient history": "indication",
-    "clinical information": "indication",
-    "clinical data": "indication",
-    "clinical details": "indication",
-    "clinical question": "indication",
-    "clinical statement": "indication",
-    "reason for exam": "indication",
-    "reason for examination": "indication",
-    "reason for study": "indication",
-    "reason": "indication",
-    "hx": "indication",
-    "technique": "technique",
-    "procedure": "technique",
-    "exam": "technique",
-    "examination": "technique",
-    "exam type": "technique",
-    "type of exam": "technique",
-    "study": "technique",
-    "views": "technique",
-    "protocol": "technique",
-    "comparison": "comparison",
-    "comparisons": "comparison",
-    "comparison study": "comparison",
-    "comparison studies": "comparison",
-    "comparison exam": "comparison",
-    "prior": "comparison",
-    "priors": "comparison",
-    "prior studies": "comparison",
-    "findings": "findings",
-    "finding": "findings",
-    "radiographic findings": "findings",
-    "report": "findings",
-    "description": "findings",
-    "observations": "findings",
-    "interpretation": "findings",
-    "impression": "impression",
-    "impressions": "impression",
-    "conclusion": "impression",
-    "conclusions": "impression",
-    "opinion": "impression",
-    "summary": "impression",
-    "diagnosis": "impression",
-    "assessment": "impression",
-}
-"""Heading in lower case to section; what hospitals write in English."""
-
-CLOSERS = frozenset(
-    (
-        "addendum", "recommendation", "recommendations", "notification", "communication", "signed", "signed by",
-        "electronically signed", "electronically signed by", "dictated by", "dictated", "transcribed by",
-        "transcribed", "interpreted by", "radiologist", "attending", "resident", "physician", "referring physician",
-        "ordering physician", "date", "date of exam", "date of service", "time", "name", "patient", "patient name",
-        "mrn", "dob", "accession", "accession number", "addenda",
-    )
-)  # fmt: skip
-"""Headings that end a section and open none."""
-
-# Headings without colon or dash when in capitals; longer lists would take words out of sentences.
-_BARE = (
-    "indication", "clinical indication", "history", "clinical history", "technique", "procedure", "examination",
-    "exam", "comparison", "findings", "impression", "conclusion", "opinion", "reason for exam",
-    "reason for examination", "recommendation", "recommendations", "addendum",
-)  # fmt: skip
-
-_NAMES = "|".join(
-    re.escape(name).replace(r"\ ", "[ ]+") for name in sorted({*HEADINGS, *CLOSERS}, key=len, reverse=True)
+_LINE = re.compile(
+    r"^[ \t]*(?:[#>=]+[ \t]*)?[*_【\[<]{0,3}(?:(?:\d{1,2}|[IVX]{1,4})[.)、][ \t]*)?"
+    r"(?P<name>[^\W\d_][^:：\n*_【】\[\]()（）]{0,%d}?)"
+    r"(?P<note>[ ]*[(（][^()（）\n]{0,60}[)）])?(?P<close>[*_】\]>]{0,3})[ \t]*"
+    r"(?P<mark>[:：][*_】\]]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?<=】))" % LONGEST,
+    re.MULTILINE,
 )
-_JOIN = r"[ ]*(?:/|&|,|\band\b|\+)[ ]*"
-_NAMED = rf"(?P<name>(?:{_NAMES})(?:{_JOIN}(?:{_NAMES}))*)"
-_AT_LINE_START = re.compile(
-    rf"^[ \t]*(?:[#>=]+[ \t]*)?[*_]{{0,3}}(?:\d{{1,2}}[.)][ ]+)?{_NAMED}"
-    r"(?P<note>[ ]*\([^()\n]{0,60}\))?[*_]{0,3}[ \t]*"
-    r"(?P<mark>[:：][*_]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?=[ \t]))",
-    re.IGNORECASE | re.MULTILINE,
+_CAPITALS = r"[A-ZÀ-ÖØ-Þ]"
+_BARE_LINE = re.compile(
+    rf"(?:^|(?<=[.!?])[ ]+)[ \t]*(?:\d{{1,2}}[.)][ ]+)?(?P<run>{_CAPITALS}{{4,}}(?:[ ]*[/&,+]?[ ]*{_CAPITALS}{{2,}}){{0,5}})"
+    r"(?=[ \t]+[^\s:：])",
+    re.MULTILINE,
 )
-_BEFORE_COLON = re.compile(rf"(?:(?<=[.!?;*\s])|^){_NAMED}[*_]{{0,3}}[ ]?$", re.IGNORECASE)
-_WIDEST_HEADING = 60
+_PROSE = re.compile(r"\s*(?:of|are|is|was|were|consistent|suggest\w*|compatible|with|in|to|from|which|that|may)\b", re.IGNORECASE)
+_COLON = re.compile("[:：]")
+_SENTENCE_STOPS = ".!?;。！？；"
+_WIDEST_HEADING = 70
+_MOST_WORDS = 6
+_SUBHEADING = re.compile(r"^[ \t]*[*_]{0,3}(?P<name>[^\W\d_][\w /&]{3,40})[*_]{0,3}[:：]", re.MULTILINE)
+_PARAGRAPH = re.compile(r"(?<=\S)[ \t]*\n[ \t]*\n")
+_ENDS = re.compile(r"\\\.br\\")
 
 _SENTENCE_END = re.compile(
-    r"[.!?]+[)\"']*(?=\s|$)"  # a full stop before white space
+    r"(?<![.!?])[.!?]+[)\"']*(?=\s|$)"  # a full stop before white space
     r"|(?<=[a-z)])[.!?](?=[A-Z])"  # a full stop that lost its space: "apex.There"
+    r"|[。！？；]+"
     r"|\n[ \t]*\n\s*"  # an empty line
-    r"|\n(?=[ \t]*(?:\d{1,2}[.)]|[-*•])[ \t])"  # a list item
+    r"|\n(?=[ \t]*(?:\d{1,2}[.)、]|[-*•])[ \t])"  # a list item
     r"|(?<![,])\n(?=[ \t]*[A-Z](?!XXX)[a-z]*\b)"  # a line that starts like a sentence
 )
-_MARKER = re.compile(r"(?:[-*•][ \t]+|\(?\d{1,2}[.)](?:\s+|(?=[A-Z])))+")
+_MARKER = re.compile(r"(?:[-*•][ \t]+|\(?\d{1,2}(?:[.)](?:\s+|(?=[A-Z]))|、))+")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|st|fig|prof|resp|incl|no(?=\.\s*\d))\.$", re.IGNORECASE
+    r"(?:^|[\s(])(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|st|fig|prof|resp|incl|no(?=\.\s*\d)"
+    r"|ca|bzw|z\.\s?b|d\.\s?h|evtl|ggf|li|sog|inkl|sra|dra|aprox|cf)\.$",
+    re.IGNORECASE,
 )
-_BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)]")
+_BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)、]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +62,20 @@ class Heading:
         names: Sections that it opens; empty for a heading that only ends the one before.
         start: Offset of its first character.
         end: Offset behind its colon.
+        key: Its words, as headings are looked up; empty where words are missing and the layout says it.
     """
 
     names: tuple[str, ...]
     start: int
     end: int
+    key: str = ""
 
 
 def find_headings(text: str) -> list[Heading]:
     """Find the headings of ``text``, in order; they do not overlap."""
+    text = with_line_ends(text)
     found = {heading.start: heading for heading in _headings_before_colons(text)}
+    found.update((heading.start, heading) for heading in _headings_in_capitals(text))
     found.update((heading.start, heading) for heading in _headings_at_line_starts(text))
     headings: list[Heading] = []
     for start in sorted(found):
@@ -144,26 +90,49 @@ def split_sections(text: str) -> tuple[dict[str, TextPart], list[TextPart]]:
     Returns:
         The sections by name (the first that is not empty where a heading comes twice; ``FINDINGS AND IMPRESSION``
         stands under both), and every block of text in order, with ``section`` None before the first heading and after
-        a heading such as ``SIGNED BY``. Without any heading there is no section, and one block.
+        a heading such as ``SIGNED BY``, ``addendum`` for what amends the report. Without any heading there is no
+        section, and one block.
     """
-    headings = find_headings(text)
+    lines = with_line_ends(text)
+    headings = _with_addenda(_with_unspoken(lines, find_headings(lines)))
     sections: dict[str, TextPart] = {}
     blocks: list[TextPart] = []
-    starts = [(0, ())] + [(heading.end, heading.names) for heading in headings]
+    starts: list[tuple[int, tuple[str, ...]]] = [(0, ()), *((heading.end, heading.names) for heading in headings)]
     stops = [heading.start for heading in headings] + [len(text)]
     for (start, names), stop in zip(starts, stops, strict=True):
-        block = trimmed(text, start, stop, names[0] if names else None)
+        block = trimmed(lines, start, stop, names[0] if names else None)
         if block is None:
             continue
-        blocks.append(block)
+        words = text[block.start : block.end]
+        blocks.append(TextPart(words, block.start, block.end, block.section))
         for name in names:
-            sections.setdefault(name, TextPart(block.text, block.start, block.end, name))
+            if name != ADDENDUM:
+                sections.setdefault(name, TextPart(words, block.start, block.end, name))
     return sections, blocks
+
+
+def with_line_ends(text: str) -> str:
+    r"""``text`` with every kind of line end as ``\n``, offsets as they were.
+
+    Carriage returns, form feeds and HL7's ``\.br\`` end lines, and so does ``~`` in a text that has no other.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", " \n").replace("\r", "\n")
+    if "\\.br\\" in text:
+        text = _ENDS.sub("    \n", text)
+    if "~" in text and "\n" not in text:
+        text = text.replace("~", "\n")
+    if not text.isascii() or "\f" in text or "\v" in text:
+        text = text.translate(_ODD_LINE_ENDS)
+    return text
+
+
+_ODD_LINE_ENDS = dict.fromkeys((0x0B, 0x0C, 0x85, 0x2028, 0x2029), "\n")
 
 
 def split_sentences(block: TextPart) -> list[TextPart]:
     """Split a block into sentences; offsets stay those of the whole text, list markers such as ``1.`` are left out."""
-    text = block.text
+    text = with_line_ends(block.text)
     sentences: list[TextPart] = []
     start = _skip_marker(text, 0)
     for match in _SENTENCE_END.finditer(text):
@@ -189,43 +158,110 @@ def trimmed(text: str, start: int, end: int, section: str | None) -> TextPart | 
 
 
 def _headings_at_line_starts(text: str) -> Iterator[Heading]:
-    for match in _AT_LINE_START.finditer(text):
-        mark, name = match["mark"], match["name"]
-        if not mark.strip() and text[match.end() :].partition("\n")[0].strip() and not _is_bare(name):
-            continue  # a word at the start of a line of prose
-        yield Heading(_section_names(name), match.start(), match.end())
+    for match in _LINE.finditer(text):
+        name, mark = match["name"].rstrip(), match["mark"]
+        names = sections_named(name)
+        if names is None or ("】" in match["close"]) != ("【" in match[0]):
+            continue
+        if mark.startswith((":", "：")) or match["close"] or _opens(text, match, name):
+            yield Heading(names, match.start(), match.end(), key_of(name))
+
+
+def _opens(text: str, match: re.Match[str], name: str) -> bool:
+    """Whether a name without a colon is a heading, rather than words at the start of a wrapped line of prose."""
+    before = text[max(0, match.start() - _WIDEST_HEADING) : match.start()].rstrip(" \t")[-2:]
+    if not before or before == "\n\n" or before.rstrip()[-1:] in _SENTENCE_STOPS + ":：":
+        return True
+    return name.isupper() or (name[0].isupper() and key_of(name) in BARE and not match["mark"].startswith("."))
+
+
+def _headings_in_capitals(text: str) -> Iterator[Heading]:
+    """Headings such as ``IMPRESSION No acute disease.``, without any mark."""
+    for match in _BARE_LINE.finditer(text):
+        words = list(re.finditer(r"[^\s/&,+]+", match["run"]))
+        at_line_start = match.start() == 0 or text[match.start() - 1] == "\n"
+        for last in reversed(words):
+            name = match["run"][: last.end()]
+            end = match.start("run") + last.end()
+            if not all(part in BARE for part in key_parts(name)) or _PROSE.match(text, end):
+                continue
+            following = text[end : end + 40].split(maxsplit=1)
+            is_prose_behind = bool(following) and not (following[0].isupper() and following[0].isalpha())
+            names = sections_named(name)
+            if names is not None and (at_line_start or is_prose_behind):
+                yield Heading(names, match.start("run"), end, key_of(name))
+                break
 
 
 def _headings_before_colons(text: str) -> Iterator[Heading]:
-    colon = text.find(":")
-    while colon >= 0:
-        line = max(text.rfind("\n", 0, colon) + 1, colon - _WIDEST_HEADING)
-        match = _BEFORE_COLON.search(text[line:colon])
-        if match:
-            start = line + match.start("name")
-            before = text[line:start].rstrip(" *_#")
-            if match["name"].isupper() or not before or before[-1] in ".!?":
-                yield Heading(_section_names(match["name"]), start, colon + 1)
-        colon = text.find(":", colon + 1)
+    for match in _COLON.finditer(text):
+        colon = match.start()
+        line = max(text.rfind("\n", max(0, colon - _WIDEST_HEADING), colon) + 1, colon - _WIDEST_HEADING)
+        found = _name_at_end(text[line:colon])
+        if found is None:
+            continue
+        start, names, key = line + found[0], found[1], found[2]
+        before = text[line:start].rstrip(" \t*_#")
+        if text[start:colon].isupper() or not before or before[-1] in _SENTENCE_STOPS:
+            yield Heading(names, start, colon + 1, key)
 
 
-def _is_bare(name: str) -> bool:
-    return name.isupper() and all(part in _BARE for part in _parts(name))
+def _name_at_end(line: str) -> tuple[int, tuple[str, ...], str] | None:
+    """Where the longest heading that ends ``line`` starts, and which sections it opens."""
+    line = line.rstrip(" *_")
+    if line and line[-1] >= "一":
+        found = next((name for name in CHINESE if line.lower().endswith(name)), None)
+        return None if found is None else (len(line) - len(found), sections_named(found) or (), found)
+    starts = [match.start() for match in re.finditer(r"(?:(?<=[.!?;*\s])|^)(?=[^\W\d_])", line)][-_MOST_WORDS:]
+    for start in starts:
+        names = sections_named(line[start:])
+        if names is not None:
+            return start, names, key_of(line[start:])
+    return None
 
 
-def _parts(name: str) -> list[str]:
-    return [
-        " ".join(part.split()).lower()
-        for part in re.split(r"/|&|,|\+|\band\b", name, flags=re.IGNORECASE)
-        if part.strip()
-    ]
+def _with_unspoken(text: str, headings: list[Heading]) -> list[Heading]:
+    """Add where findings begin and end in reports that have no heading for them.
+
+    Lines such as ``LUNGS: clear`` are findings by what they name. A paragraph behind the first one of indication,
+    technique or comparison may be anything, and so belongs to no section.
+    """
+    if any("findings" in heading.names for heading in headings):
+        return headings
+    if ":" in text or "：" in text:
+        subs = [match.start() for match in _SUBHEADING.finditer(text) if key_of(match["name"]) in SUBHEADINGS]
+        if len(subs) > 1 or (subs and any("impression" in heading.names for heading in headings)):
+            place = sum(heading.start <= subs[0] for heading in headings)
+            if place == 0 or not headings[place - 1].names or headings[place - 1].names[0] in {"technique", "comparison"}:
+                return [*headings[:place], Heading(("findings",), subs[0], subs[0]), *headings[place:]]
+    added: list[Heading] = []
+    stops = [*(heading.start for heading in headings), len(text)][1:]
+    for heading, stop in zip(headings, stops, strict=True):
+        added.append(heading)
+        if heading.names and heading.names[0] in {"indication", "technique", "comparison"}:
+            end = _PARAGRAPH.search(text, heading.end + 1, stop)
+            if end and text[heading.end : end.start()].strip() and text[end.end() : stop].strip():
+                added.append(Heading((), end.end(), end.end()))
+    return added
 
 
-def _section_names(name: str) -> tuple[str, ...]:
-    names = [HEADINGS[part] for part in _parts(name) if part in HEADINGS]
-    if "findings" in names or "impression" in names:
-        names = [one for one in names if one in {"findings", "impression"}]
-    return tuple(dict.fromkeys(names)) if len(names) > 1 and "findings" in names else tuple(names[:1])
+def _with_addenda(headings: Sequence[Heading]) -> list[Heading]:
+    """Leave an addendum's own headings within it: those behind it, or those before ``ORIGINAL REPORT``."""
+    if not any(heading.names == (ADDENDUM,) for heading in headings):
+        return list(headings)
+    originals = [heading.start for heading in headings if heading.key == "original report"]
+    is_inside = has_read = False
+    kept = []
+    for heading in headings:
+        if heading.names == (ADDENDUM,):
+            is_inside = has_read or any(start > heading.start for start in originals)
+        elif heading.key == "original report":
+            is_inside = False
+        elif is_inside and heading.names:
+            continue
+        has_read = has_read or "findings" in heading.names or "impression" in heading.names
+        kept.append(heading)
+    return kept
 
 
 def _skip_marker(text: str, start: int) -> int:

@@ -172,7 +172,7 @@ def test_faults_have_their_reasons(write_dicom, tmp_path):
         if content is not None:
             path.write_bytes(content)
         assert reason_of(path) is reason, name
-    assert reason_of(tmp_path) is Reason.NOT_AN_IMAGE
+    assert reason_of(tmp_path) is Reason.GEOMETRY_MISSING  # a folder of radiographs is no volume
     assert reason_of(write_dicom(None)) is Reason.NO_PIXELS
     assert reason_of(write_dicom(pixels, BitsAllocated=12)) is Reason.HEADER_INVALID
     assert reason_of(write_dicom(pixels, Rows=65535, Columns=65535)) is Reason.TOO_LARGE
