@@ -89,7 +89,7 @@ def row_bytes(shape: tuple[int, ...]) -> int:
 
 def checksum(row: npt.NDArray[np.uint16]) -> int:
     """CRC-32 of a row: one that a disk or a kill has spoiled is told by it."""
-    return zlib.crc32(memoryview(np.ascontiguousarray(row)))
+    return zlib.crc32(np.ascontiguousarray(row).data)
 
 
 def create(path: Path) -> None:

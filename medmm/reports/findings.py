@@ -9,19 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 
-from medmm.reports.modifiers import Size, find_sizes, modifiers_of
+from medmm.reports.modifiers import Size, change_of, find_sizes, modifiers_of
 from medmm.reports.negation import find_cues, status_of
 from medmm.reports.parse import parse_report
-from medmm.reports.vocabulary import Match, load_vocabulary
-from medmm.types import Finding, Laterality, Report, Span, Status, TextPart
+from medmm.reports.vocabulary import Match, Vocabulary, core_findings, load_vocabulary
+from medmm.types import Change, Finding, Laterality, Report, Span, Status, TextPart
 
-LABELER_VERSION = "1"
-"""Raised whenever the same text may give another label."""
+LABELER_VERSION = "2"
+"""Raised whenever the same text and vocabulary may give another label."""
 
 FINDINGS: tuple[str, ...] = tuple(load_vocabulary().findings)
-"""Names of all findings that the labeler knows."""
+"""Names of all findings that the packaged vocabulary knows."""
+
+CORE_FINDINGS = core_findings()
+"""Those that models are trained on by default: a wider vocabulary must not change what a model learns."""
 
 NO_FINDING = "no_finding"
 
@@ -33,8 +37,64 @@ _CACHED_SENTENCES = 32_768
 _LONGEST_SENTENCE = 1_000
 
 
+class RuleLabeler:
+    """Reads findings by the phrases and cues of a vocabulary.
+
+    Args:
+        vocabulary: A user's file that is merged over the packaged vocabulary; None for the packaged one alone.
+
+    Raises:
+        ConfigError: The file cannot be read, or has problems; all are listed, each with its line.
+    """
+
+    name = "rules"
+
+    def __init__(self, vocabulary: Path | None = None) -> None:
+        self._vocabulary = load_vocabulary(vocabulary)
+        self._read = lru_cache(maxsize=_CACHED_SENTENCES)(partial(_read_sentence, self._vocabulary))
+
+    @property
+    def version(self) -> str:
+        """The rules' version and the vocabulary's digest: equal versions give equal labels."""
+        return f"{LABELER_VERSION}+{self._vocabulary.digest}"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of all findings that it can label."""
+        return tuple(self._vocabulary.findings)
+
+    def label(self, report: Report | str) -> dict[str, Finding]:
+        """Label the findings that a report mentions; see :func:`label_report`."""
+        if isinstance(report, str):
+            if not report or report.isspace():
+                return {}
+            report = parse_report(report)
+        labels: dict[str, Finding] = {}
+        is_normal: Span | None = None
+        for sentence in _pieces(sentences_read(report)):
+            said, normal = self._read(sentence.text)
+            for name, finding in said:
+                span = finding.span
+                moved = Span(span.start + sentence.start, span.end + sentence.start) if span else None
+                labels[name] = _merge(labels.get(name), replace(finding, span=moved))
+            if normal is not None and is_normal is None:
+                is_normal = Span(normal.start + sentence.start, normal.end + sentence.start)
+        return _with_no_finding(labels, is_normal, self._vocabulary)
+
+
+@lru_cache(maxsize=8)
+def rule_labeler(vocabulary: Path | None = None) -> RuleLabeler:
+    """The labeler of a vocabulary; the same one at every call."""
+    return RuleLabeler(vocabulary)
+
+
+def labeler_version(vocabulary: Path | None = None) -> str:
+    """What labels depend on besides the text: the rules' version and the digest of the vocabulary in use."""
+    return rule_labeler(vocabulary).version
+
+
 def label_report(report: Report | str) -> dict[str, Finding]:
-    """Label the findings that a report mentions.
+    """Label the findings that a report mentions, by the packaged vocabulary.
 
     Where mentions disagree, present holds over uncertain over absent, and the mention that says most gives side, zone,
     grade, size and span. ``no_finding`` is present when something is said to be normal or absent and nothing but
@@ -46,21 +106,7 @@ def label_report(report: Report | str) -> dict[str, Finding]:
     Returns:
         Finding name to what is said; a finding that is not mentioned has no entry. Spans refer to ``report.raw``.
     """
-    if isinstance(report, str):
-        if not report or report.isspace():
-            return {}
-        report = parse_report(report)
-    labels: dict[str, Finding] = {}
-    is_normal: Span | None = None
-    for sentence in _pieces(sentences_read(report)):
-        said, normal = _read_sentence(sentence.text)
-        for name, finding in said:
-            span = finding.span
-            moved = Span(span.start + sentence.start, span.end + sentence.start) if span else None
-            labels[name] = _merge(labels.get(name), replace(finding, span=moved))
-        if normal is not None and is_normal is None:
-            is_normal = Span(normal.start + sentence.start, normal.end + sentence.start)
-    return _with_no_finding(labels, is_normal)
+    return rule_labeler().label(report)
 
 
 def sentences_read(report: Report) -> Iterable[TextPart]:
@@ -105,10 +151,8 @@ class _Sentence:
         return Span(self.places[match.start][0], self.places[match.end - 1][1])
 
 
-@lru_cache(maxsize=_CACHED_SENTENCES)
-def _read_sentence(text: str) -> tuple[tuple[tuple[str, Finding], ...], Span | None]:
-    """Label one sentence; spans count from its start. Reports repeat their sentences, hence the cache."""
-    vocabulary = load_vocabulary()
+def _read_sentence(vocabulary: Vocabulary, text: str) -> tuple[tuple[tuple[str, Finding], ...], Span | None]:
+    """Label one sentence; spans count from its start. Reports repeat their sentences, hence a cache around it."""
     found = list(_WORD.finditer(_lowered(text)))
     words = [vocabulary.normalise(_SAID_AS.get(match[0], match[0])) for match in found]
     matches = vocabulary.match(words)
@@ -126,8 +170,9 @@ def _read_sentence(text: str) -> tuple[tuple[tuple[str, Finding], ...], Span | N
     if sentence.mentions:
         cues = find_cues(words, matches)
         for mention in sentence.mentions:
-            finding = _state(sentence, mention, status_of(mention, words, cues))
-            said.extend((name, finding) for name in (mention.entry[1], *vocabulary.findings[mention.entry[1]].implies))
+            known = vocabulary.findings[mention.entry[1]]
+            finding = _state(sentence, mention, status_of(mention, words, cues), known.sized)
+            said.extend((name, finding) for name in (mention.entry[1], *known.implies))
     return tuple(said), normal
 
 
@@ -150,13 +195,15 @@ def _mentions(matches: list[Match]) -> list[Match]:
     return kept
 
 
-def _state(sentence: _Sentence, mention: Match, status: Status) -> Finding:
+def _state(sentence: _Sentence, mention: Match, status: Status, sized: bool) -> Finding:
     span = sentence.span(mention)
+    change = change_of(mention, sentence.mentions, sentence.words, sentence.matches)
     if status is Status.ABSENT:
-        return Finding(status, span=span)
+        return Finding(status, span=span, change=change if change is Change.RESOLVED else None)
     laterality, zone, severity = modifiers_of(mention, sentence.mentions, sentence.words, sentence.matches)
-    sized = load_vocabulary().findings[mention.entry[1]].sized
-    return Finding(status, laterality, zone, severity, span, _size_of(sentence, span) if sized else None)
+    size_mm = _size_of(sentence, span) if sized else None
+    change = None if change is Change.RESOLVED else change
+    return Finding(status, laterality, zone, severity, span, size_mm, change=change)
 
 
 def _size_of(sentence: _Sentence, span: Span) -> float | None:
@@ -179,13 +226,15 @@ def _merge(known: Finding | None, new: Finding) -> Finding:
     if _RANK[new.status] < _RANK[known.status]:
         return known
     best = new if _said(new) > _said(known) else known
+    if best.change is None and known.change is not new.change:
+        best = replace(best, change=known.change or new.change)
     if {known.laterality, new.laterality} == {Laterality.LEFT, Laterality.RIGHT}:
         return replace(best, laterality=Laterality.BILATERAL)
     return best
 
 
-def _with_no_finding(labels: dict[str, Finding], normal: Span | None) -> dict[str, Finding]:
-    known = load_vocabulary().findings
+def _with_no_finding(labels: dict[str, Finding], normal: Span | None, vocabulary: Vocabulary) -> dict[str, Finding]:
+    known = vocabulary.findings
     for name, finding in labels.items():
         if finding.status is not Status.ABSENT and not known[name].device:
             return {**labels, NO_FINDING: Finding(Status.ABSENT, span=finding.span)}

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from medmm.reports.vocabulary import Match
-from medmm.types import Laterality, Severity, Zone
+from medmm.reports.vocabulary_file import NO_CHANGE
+from medmm.types import Change, Laterality, Severity, Zone
 
 MODIFIERS = ("laterality", "zone", "severity")
+_NUMBER, _UNIT = r"\d+(?:[.,]\d+)?", r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b"
 _SIZE = re.compile(
-    r"(\d+(?:\.\d+)?)(?:\s*(?:mm|cm)?\s*(?:x|by|×)\s*(\d+(?:\.\d+)?))?(?:\s*(?:mm|cm)?\s*(?:x|by|×)\s*(\d+(?:\.\d+)?))?"
-    r"[ -]*(mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b",
-    re.IGNORECASE,
+    rf"(?<![\w.]){_NUMBER}(?:[ -]*(?:{_UNIT})?\s*(?:x|by|×|to|-|–|and)\s*{_NUMBER}){{0,3}}[ -]*{_UNIT}", re.IGNORECASE
 )
+_LENGTH = re.compile(rf"({_NUMBER})(?:[ -]*({_UNIT}))?", re.IGNORECASE)
+_EARLIER = re.compile(r"\b(?:previously|prior|formerly|from|was)(?:\s+(?:of|was|about|measured|measuring))*\s*$", re.IGNORECASE)
 _REACH = 9
 _SEVERITY_REACH = 4
 _PREDICATE = frozenset(("is", "are", "was", "were", "remains", "remain", "appears", "appear", "now", ",", ":"))
+_CHANGE_REACH = 10
+_CHANGE_STOPS = frozenset((";", "with", "but", "however", "although"))
 _STOPS = frozenset((",", ";", "with", "but", "however", "although"))
 
 
@@ -38,12 +42,17 @@ class Modifiers(NamedTuple):
 
 
 def find_sizes(sentence: str) -> list[Size]:
-    """Find lengths such as ``8 mm`` and ``1.2 x 0.9 cm``."""
+    """Find lengths such as ``8 mm``, ``5-7 mm`` and ``1.2 x 0.9 cm``; those of an earlier study are left out."""
     sizes = []
-    for match in _SIZE.finditer(sentence) if "m" in sentence else ():
-        largest = max(float(number) for number in match.groups()[:3] if number)
-        factor = 10.0 if match[4].lower().startswith("c") else 1.0
-        sizes.append(Size(round(largest * factor, 3), match.start(), match.end()))
+    for match in _SIZE.finditer(sentence) if "m" in sentence or "M" in sentence else ():
+        if _EARLIER.search(sentence, max(0, match.start() - 30), match.start()):
+            continue
+        lengths = [(float(one[1].replace(",", ".")), one[2]) for one in _LENGTH.finditer(match[0])]
+        unit, largest = lengths[-1][1], 0.0
+        for number, own in reversed(lengths):  # a number without a unit has that of the next one
+            unit = own or unit
+            largest = max(largest, number * (10.0 if unit.lower().startswith("c") else 1.0))
+        sizes.append(Size(round(largest, 3), match.start(), match.end()))
     return sizes
 
 
@@ -61,6 +70,32 @@ def modifiers_of(mention: Match, mentions: Sequence[Match], words: list[str], ma
         Zone(values["zone"]) if "zone" in values else None,
         Severity(values["severity"]) if "severity" in values else None,
     )
+
+
+def change_of(mention: Match, mentions: Sequence[Match], words: list[str], matches: list[Match]) -> Change | None:
+    """What became of ``mention`` since an earlier study; words that are part of the finding's name do not count."""
+    said = [match for match in matches if match.entry[0] == "change"]
+    if not said:
+        return None
+    before = max((other.end for other in mentions if other.end <= mention.start), default=0)
+    after = min((other.start for other in mentions if other.start >= mention.end), default=len(words))
+    best: tuple[tuple[int, int], str] | None = None
+    for match in said:
+        hidden = any(match.words & other.words == match.words != other.words for other in said)
+        if hidden or match.words & mention.words:
+            continue
+        if match.end <= mention.start and match.start >= before:
+            gap, rank = words[match.end : mention.start], 0
+        elif match.start >= mention.end and match.end <= after:
+            gap, rank = words[mention.end : match.start], 1
+        elif match.start < mention.start < match.end:
+            gap, rank = [], 0
+        else:
+            continue
+        key = (rank, len(gap))
+        if len(gap) <= _CHANGE_REACH and not _CHANGE_STOPS.intersection(gap) and (best is None or key < best[0]):
+            best = (key, match.entry[1])
+    return Change(best[1]) if best and best[1] != NO_CHANGE else None
 
 
 def _nearest(mention: Match, candidates: list[Match], words: list[str], limits: tuple[int, int]) -> str | None:

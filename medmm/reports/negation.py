@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from medmm.reports.vocabulary import Match
+from medmm.reports.vocabulary_file import CUES
 from medmm.types import Status
 
-CUES = ("negation_before", "negation_after", "hedge_before", "hedge_after", "neutral", "break", "affirmed")
 _VERBS = frozenset(
     (
         "is", "are", "was", "were", "has", "have", "remain", "remains", "appear", "appears",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medmm.errors import Reason, ReportError
-from medmm.reports.sections import split_sections, split_sentences, trimmed
+from medmm.reports.language import language_of
+from medmm.reports.sections import find_headings, split_sections, split_sentences, trimmed
 from medmm.types import SECTIONS, Report, TextPart
 
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _LABELS = {name.upper(): name for name in SECTIONS}
 
 
@@ -46,8 +45,10 @@ def parse_report(text: str) -> Report:
         raise ReportError(
             Reason.REPORT_EMPTY, "the report holds no text", fix="Give the report's text, or leave the study out."
         )
-    sections, blocks = split_sections(text)
-    return Report(raw=text, sections=sections, sentences=_sentences(blocks))
+    headings = find_headings(text)
+    sections, blocks = split_sections(text, headings)
+    language = language_of(text, (heading.key for heading in headings))
+    return Report(raw=text, sections=sections, sentences=_sentences(blocks), language=language)
 
 
 def parse_openi_xml(data: bytes) -> OpeniReport:
@@ -100,38 +101,16 @@ def compose_report(parts: Iterable[tuple[str, str]], source_format: str) -> Repo
 
 
 def read_report(path: Path | str) -> Report:
-    """Read a report from a file.
-
-    Open-i XML where the name ends in ``.xml``, else text in UTF-8 (with or without a byte order mark) or Latin-1.
+    """Read the one report of a file: see :func:`medmm.reports.files.read_report`.
 
     Raises:
-        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or
-            malformed, or the system refuses to read it (``REPORT_UNREADABLE``).
+        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or malformed, or the
+            system refuses to read it (``REPORT_UNREADABLE``), it is too large (``TOO_LARGE``), or holds several
+            reports (``REPORT_SHARED``).
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ReportError(Reason.FILE_MISSING, "there is no such report file", expected="a .txt or .xml file") from None
-    except OSError as error:
-        raise ReportError(Reason.REPORT_UNREADABLE, "the report file cannot be read", got=error.strerror) from None
-    if path.suffix.lower() == ".xml":
-        if not data.strip():
-            raise ReportError(Reason.REPORT_EMPTY, "the report file is empty", expected="an Open-i report")
-        return parse_openi_xml(data).report
-    return parse_report(_decode(data))
+    from medmm.reports import files
 
-
-def _decode(data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    if _CONTROL.search(text):
-        what = "the report file is binary"
-        got = "control characters"
-        raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="text in UTF-8 or Latin-1")
-    return text
+    return files.read_report(path)
 
 
 def _compose(pairs: list[tuple[str, str]]) -> Report:

@@ -28,7 +28,8 @@ _BARE_LINE = re.compile(
     r"(?=[ \t]+[^\s:：])",
     re.MULTILINE,
 )
-_PROSE = re.compile(r"\s*(?:of|are|is|was|were|consistent|suggest\w*|compatible|with|in|to|from|which|that|may)\b", re.IGNORECASE)
+_PROSE_WORDS = "of|are|is|was|were|consistent|suggest|suggestive|compatible|with|in|to|from|which|that|may"
+_PROSE = re.compile(rf"\s*(?:{_PROSE_WORDS}|{_PROSE_WORDS.upper()})\b")
 _COLON = re.compile("[:：]")
 _SENTENCE_STOPS = ".!?;。！？；"
 _WIDEST_HEADING = 70
@@ -84,8 +85,14 @@ def find_headings(text: str) -> list[Heading]:
     return headings
 
 
-def split_sections(text: str) -> tuple[dict[str, TextPart], list[TextPart]]:
+def split_sections(
+    text: str, headings: list[Heading] | None = None
+) -> tuple[dict[str, TextPart], list[TextPart]]:
     """Split ``text`` at its headings.
+
+    Args:
+        text: A report.
+        headings: Its headings, where :func:`find_headings` has found them already.
 
     Returns:
         The sections by name (the first that is not empty where a heading comes twice; ``FINDINGS AND IMPRESSION``
@@ -94,7 +101,7 @@ def split_sections(text: str) -> tuple[dict[str, TextPart], list[TextPart]]:
         section, and one block.
     """
     lines = with_line_ends(text)
-    headings = _with_addenda(_with_unspoken(lines, find_headings(lines)))
+    headings = _with_addenda(_with_unspoken(lines, find_headings(lines) if headings is None else headings))
     sections: dict[str, TextPart] = {}
     blocks: list[TextPart] = []
     starts: list[tuple[int, tuple[str, ...]]] = [(0, ()), *((heading.end, heading.names) for heading in headings)]

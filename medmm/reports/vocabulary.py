@@ -1,17 +1,22 @@
-"""The labeler's vocabulary: phrases of ``vocabulary.yaml`` as a tree of words, and the words' normal forms.
+"""The labeler's vocabulary: phrases of the vocabulary files as a tree of words, and the words' normal forms.
 
 Sentences are matched word by word, so that plurals and misspellings are settled once a word and offsets stay known.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from medmm.reports.vocabulary_file import merged, read_vocabulary
 
 Entry = tuple[str, str]
 """What a phrase stands for: its kind (``finding``, ``ignored``, ``normal``, a cue or a modifier) and a name."""
@@ -66,10 +71,12 @@ class Vocabulary:
     Attributes:
         findings: Every finding that can be labelled.
         normal: For each kind of normal statement, the findings that it rules out.
+        digest: First twelve hex digits of the SHA-256 of all that it holds.
     """
 
     findings: Mapping[str, FindingWords]
     normal: Mapping[str, tuple[str, ...]]
+    digest: str
     _root: _Node = field(repr=False)
     _lexicon: Lexicon = field(repr=False)
 
@@ -146,18 +153,34 @@ class Lexicon:
         return None
 
 
-@lru_cache(maxsize=1)
-def load_vocabulary() -> Vocabulary:
-    """Read the packaged ``vocabulary.yaml``."""
+@lru_cache(maxsize=8)
+def load_vocabulary(path: Path | None = None) -> Vocabulary:
+    """The packaged vocabulary, with a user's file merged over it.
+
+    Raises:
+        ConfigError: The user's file cannot be read or has problems; all are listed, each with its line.
+    """
+    base = merged(_packaged("vocabulary.yaml"), _packaged("vocabulary_extended.yaml"))
+    return build_vocabulary(base if path is None else merged(base, read_vocabulary(path, base)))
+
+
+@lru_cache(maxsize=2)
+def _packaged(name: str) -> dict[str, Any]:
+    """A packaged file; what it holds is checked by the tests, so that loading it costs little."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = resources.files("medmm.reports").joinpath("vocabulary.yaml").read_text(encoding="utf-8")
-    return build_vocabulary(yaml.load(text, Loader=loader))
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar is a word
+    text = resources.files("medmm.reports").joinpath(name).read_text(encoding="utf-8")
+    return yaml.load(text, Loader=loader)  # type: ignore[no-any-return]
+
+
+def core_findings() -> tuple[str, ...]:
+    """Findings of ``vocabulary.yaml`` alone: those that models are trained on by default."""
+    return tuple(_packaged("vocabulary.yaml")["findings"])
 
 
 def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
-    """Build a vocabulary from the mapping that a file such as ``vocabulary.yaml`` holds."""
+    """Build a vocabulary from the mapping that a file such as ``vocabulary.yaml`` holds, every scalar a string."""
     macros: dict[str, list[str]] = source["macros"]
     root = _Node()
     words: set[str] = set()
@@ -175,7 +198,7 @@ def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
 
     for name, entry in source["findings"].items():
         implies = tuple(entry.get("implies", ()))
-        findings[name] = FindingWords(implies, bool(entry.get("sized")), bool(entry.get("device")))
+        findings[name] = FindingWords(implies, entry.get("sized") == "true", entry.get("device") == "true")
         add(entry.get("phrases", []), ("finding", name), True)
     add(source["ignored"], ("ignored", ""), False)
     for number, entry in enumerate(source["normal"]):
@@ -186,7 +209,8 @@ def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
     for modifier, values in source["modifiers"].items():
         for value, phrases in values.items():
             add(phrases, (modifier, value), True)
-    return Vocabulary(findings, normal, root, Lexicon(words, names))
+    digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:12]
+    return Vocabulary(findings, normal, digest, root, Lexicon(words, names))
 
 
 def _expand(phrase: str, macros: Mapping[str, list[str]]) -> Iterator[tuple[Any, ...]]:

@@ -241,8 +241,7 @@ class Loop:
         if not self.accelerator.is_main_process:
             return
         module = self.accelerator.unwrap_model(self.model)
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        moments = named_moments(module, optimizer)
+        moments = named_moments(module, getattr(self.optimizer, "optimizer", self.optimizer))
         tensors: dict[str, Mapping[str, Tensor]] = {"model": module.state_dict(), "optimizer": moments}
         if self.average is not None:
             tensors["ema"] = self.average.model.state_dict()
