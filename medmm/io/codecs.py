@@ -1,7 +1,8 @@
-"""Decoding of compressed frames: imagecodecs first, pydicom's own decoders second.
+"""Decoding of compressed frames by imagecodecs.
 
-imagecodecs reads what pydicom's plugins do not (12-bit JPEG) and is faster. A decoder is chosen by what the
-codestream says of itself, since files are labelled with a wrong transfer syntax now and then.
+It reads what pydicom's plugins do not (12-bit JPEG) and is faster. They are no second choice: no file is known that
+they read and it does not, and of broken streams they make a picture all the same, after half a minute. A decoder is
+chosen by what the codestream says of itself, since files are labelled with a wrong transfer syntax now and then.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ _DECODERS = {
 }
 """Kind of codestream to imagecodecs' decoder."""
 _ITEM = b"\xfe\xff\x00\xe0"
+_MOST_PIXELS_A_BYTE = {"jpeg": 256, "jpeg_lossless": 8}
+"""A block of 64 pixels takes four bits at least, a pixel of lossless JPEG one (Huffman codes of T.81 annex F and H): a
+frame that promises more is broken, and libjpeg would fill it up with grey."""
 _RLE_HEADER = 64
 _RLE_LARGEST_RATIO = 64
 """Two bytes of RLE stand for at most 128 (PS3.5 annex G.3)."""
@@ -109,7 +113,7 @@ def decode(dataset: Dataset, layout: Layout, enough: int | None = None) -> Itera
         elif layout.syntax == DEFLATED_FRAMES:
             yield Frame(_raw(_inflated(frame, layout, index), layout), as_stored)
         else:
-            yield _coded(frame, layout, index, dataset, enough)
+            yield _coded(frame, layout, index, enough)
 
 
 def attempt(decoder: Callable[..., _T], *arguments: Any) -> _T | str:
@@ -164,7 +168,7 @@ def _fragments(data: bytes) -> list[bytes]:
     return found[1:]
 
 
-def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset, enough: int | None) -> Frame:
+def _coded(data: bytes, layout: Layout, index: int, enough: int | None) -> Frame:
     """Decode a JPEG, JPEG-LS or JPEG 2000 frame."""
     stream = codestream.describe(data)
     if stream is None:
@@ -175,6 +179,10 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset, enough: in
         raise _failed(f"frame {index} has another size than the header says", _size(told), _size(expected))
     if not stream.complete:
         raise _failed(f"frame {index} is cut short", f"{len(data):,} bytes without an end marker", "an end marker")
+    pixels = layout.rows * layout.columns
+    if pixels > len(data) * _MOST_PIXELS_A_BYTE.get(stream.kind, pixels):
+        what = f"frame {index} has fewer bytes than so many pixels take"
+        raise _failed(what, f"{len(data):,} bytes", f"{pixels:,} pixels")
     smaller = None if enough is None else _reduced(data, stream, layout, enough)
     if smaller is not None:
         return Frame(smaller)
@@ -183,9 +191,6 @@ def _coded(data: bytes, layout: Layout, index: int, dataset: Dataset, enough: in
     result = attempt(_imagecodecs, data, stream, layout)
     if isinstance(result, np.ndarray) and result.shape == layout.shape:
         return Frame(tidy(_with_sign(result, stream, layout), layout, clip=clip), rgb)
-    second = attempt(_pydicom, dataset, layout, index, rgb)
-    if isinstance(second, np.ndarray) and second.shape == layout.shape:
-        return Frame(tidy(second, layout, clip=clip), rgb)
     got = result if isinstance(result, str) else _size(result.shape)
     raise _failed(f"frame {index} cannot be decoded", got, f"{NAMES[layout.syntax]} of {_size(expected)}")
 
@@ -212,15 +217,6 @@ def _imagecodecs(data: bytes, stream: Codestream, layout: Layout) -> npt.NDArray
         return np.asarray(decoder(data, colorspace="RGB", outcolorspace="RGB"))
     rgb = layout.photometric == "RGB" if stream.is_rgb is None else stream.is_rgb
     return np.asarray(decoder(data, colorspace="RGB" if rgb else "YCBCR", outcolorspace="RGB"))
-
-
-def _pydicom(dataset: Dataset, layout: Layout, index: int, rgb: bool) -> npt.NDArray[Any]:
-    """Decode one frame with whatever decoder pydicom finds installed."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
-
-    array, _ = get_decoder(UID(layout.syntax)).as_array(dataset, index=index, raw=not rgb)
-    return np.asarray(array)
 
 
 def _with_sign(values: npt.NDArray[Any], stream: Codestream, layout: Layout) -> npt.NDArray[Any]:

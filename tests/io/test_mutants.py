@@ -246,6 +246,7 @@ def test_a_sample_of_mutants_comes_in_by_every_door(corpus, secrets, tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_thousand_mutants_come_in_by_every_door(corpus, secrets, tmp_path):
     number, part = int(os.environ.get("MEDMM_TEST_MUTANTS", "2280")), 228
     said, longest, largest = {}, Counter(), Counter()
