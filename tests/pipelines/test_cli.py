@@ -141,6 +141,7 @@ def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypat
     result = SimpleNamespace(
         metrics=EVALUATION,
         warnings=[],
+        notes=(),
         broken=0,
         summary_table=lambda: ("figures", ["metric", "model"], [["bleu4", "0.500"]]),
     )
