@@ -51,7 +51,14 @@ TASKS = {
 JUDGES = {
     "radgraph": "medmm.metrics.radgraph:RadGraphJudge",
 }
-TABLES = {"judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS}
+LABELERS = {
+    "rules": "medmm.reports.findings:rule_labeler",
+    "huggingface": "medmm.models.text_labeler:TextLabeler",
+}
+TABLES = {
+    "judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS,
+    "labeler": LABELERS,
+}  # fmt: skip
 
 
 def names(kind: str) -> tuple[str, ...]:

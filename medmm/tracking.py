@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from medmm.config.schema import Config, TrackingConfig
+from medmm.config.schema import Config, LabelerConfig, TrackingConfig
 from medmm.errors import ResourceError, UsageError, is_full_disk
 
 _log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def deidentified(config: Config) -> dict[str, Any]:
 
 
 def without_places(config: Config) -> Config:
-    """Copy without the tracking store, whose address may hold a password, and the cache's folder.
+    """Copy without the tracking store, whose address may hold a password, and the folders of cache and evaluation.
 
     Of a language model's path the last part stays.
     """
@@ -185,7 +185,9 @@ def without_places(config: Config) -> Config:
     model = config.model.model_copy(update={"decoder": decoder})
     tracking = config.tracking.model_copy(update={"uri": None})
     cache = config.cache.model_copy(update={"root": None})
-    return config.model_copy(update={"model": model, "tracking": tracking, "cache": cache})
+    evaluate = config.evaluate.model_copy(update={"bertscore_model": None})
+    update = {"model": model, "tracking": tracking, "cache": cache, "evaluate": evaluate, "labeler": LabelerConfig()}
+    return config.model_copy(update=update)
 
 
 def _open(uri: str, experiment: str, name: str, run_id: str | None) -> str:

@@ -116,7 +116,7 @@ class Report:
         sections: Section name (one of ``SECTIONS``) to its text with offsets, in the order of the text.
         sentences: All sentences of all sections, in the order of the text.
         source_format: ``text``, ``openi_xml``, ...
-        language: ISO 639-1 code.
+        language: ISO 639-1 code; ``und`` where the text does not say.
         days_after: Days from the study to the report where both say their day; below 0 the report is the older one.
     """
 

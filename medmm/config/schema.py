@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,9 @@ from medmm.config.sources import ColumnsConfig, DataConfig, Fraction, PhantomCon
 __all__ = ["ColumnsConfig", "Config", "DataConfig", "PhantomConfig", "SplitConfig"]
 
 TargetSection = Literal["findings", "impression"]
+Tokenizer = Literal["ptb", "r2gen", "plain"]
+MetricGroup = Literal["text", "meteor", "chrf", "clinical", "chexpert", "attributes", "errors", "priors"]
+METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
 
 
 class PreprocessConfig(Section):
@@ -95,6 +98,9 @@ class TargetConfig(Section):
     """Sections of the target, in this order."""
     whole_text: bool = False
     """Take the whole text of notes that have no headings at all."""
+    without_priors: bool = False
+    """Leave comparisons with earlier studies (``stable``, ``new``, ``compared to``) out of what a model learns: one
+    study does not show them. English; the references that ``evaluate`` compares with stay as they were written."""
 
 
 class AugmentConfig(Section):
@@ -162,16 +168,57 @@ class GenerateConfig(Section):
     batch_size: int = Field(default=32, ge=1)
 
 
+class LabelerConfig(Section):
+    """What reads findings in references and drafts when a run is evaluated; training reads with the packaged rules."""
+
+    name: Literal["rules", "huggingface"] = "rules"
+    """``rules`` needs nothing but the package; ``huggingface`` is a text classifier in a local folder."""
+    vocabulary: Path | None = None
+    """A YAML file that is merged over the packaged vocabulary; only for ``rules``."""
+    source: Path | None = None
+    """The classifier's folder; only for ``huggingface``."""
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> LabelerConfig:
+        if (self.name == "huggingface") != (self.source is not None):
+            raise ValueError("labeler.source is the folder of labeler.name=huggingface: give both or none")
+        if self.name != "rules" and self.vocabulary is not None:
+            raise ValueError("labeler.vocabulary is for labeler.name=rules")
+        return self
+
+
 class EvaluateConfig(Section):
     """How a run is scored."""
 
-    tokenizer: Literal["ptb", "r2gen", "plain"] = "ptb"
-    """``ptb``: lower case, Penn-Treebank-like words without punctuation."""
+    tokenizer: Tokenizer = "ptb"
+    """``ptb``: lower case, Penn-Treebank-like words without punctuation; ``r2gen``: what that repository's cleaning of
+    IU X-Ray leaves; ``plain``: lower case, cut at white space."""
+    cleaning: Literal["none", "masks"] = "none"
+    """Before texts are cut into words. ``masks`` takes out what de-identification left (``XXXX``, ``___``)."""
+    metrics: tuple[MetricGroup, ...] = METRIC_GROUPS
+    """Groups of metrics: ``text`` is BLEU, ROUGE-L and CIDEr-D, ``clinical`` F1 by finding, ``chexpert`` F1 of the 14
+    and 5 CheXpert classes, ``attributes`` side, zone and severity, ``errors`` findings made up and left out, ``priors``
+    comparisons with earlier studies."""
+    uncertain: Literal["negative", "positive", "ignored"] = "negative"
+    """What an uncertain mention counts as in the CheXpert classes; in ``clinical_f1_macro`` it is never present."""
+    bertscore_model: Path | None = None
+    """Local folder of a Hugging Face encoder; None leaves BERTScore out."""
+    judges: tuple[str, ...] = ()
+    """Scores by others' models: ``radgraph``, an entry point of ``medmm.judges``, or ``module:attribute``."""
     min_positives: int = Field(default=10, ge=1)
     """Findings with fewer positives are left out of macro averages."""
     bootstrap: int = Field(default=1000, ge=0)
     """Resamples of patients behind a confidence interval; 0 leaves intervals out."""
     baselines: bool = True
+
+    @model_validator(mode="after")
+    def _something_is_measured(self) -> EvaluateConfig:
+        if "text" not in self.metrics and "clinical" not in self.metrics:
+            raise ValueError("evaluate.metrics must hold text or clinical")
+        twice = sorted({name for name in self.metrics if self.metrics.count(name) > 1})
+        if twice:
+            raise ValueError(f"evaluate.metrics names {', '.join(twice)} twice")
+        return self
 
 
 class TrackingConfig(Section):
@@ -218,6 +265,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     generate: GenerateConfig = GenerateConfig()
+    labeler: LabelerConfig = LabelerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     tracking: TrackingConfig = TrackingConfig()

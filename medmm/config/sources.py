@@ -126,7 +126,8 @@ class DataConfig(Section):
     path: Path | None = None
     """File or folder that the reader opens; None for phantom studies generated on the spot."""
     reports: Path | None = None
-    """CSV or Parquet with the reports of a ``dicom`` folder, joined by accession number."""
+    """Reports of a ``dicom`` folder, joined by accession number: a CSV or Parquet file, or HL7 v2 or FHIR JSON messages
+    (a file that ends in ``.hl7`` or ``.json``, or a folder of such files)."""
     accession_column: str = "accession"
     """Column of ``data.reports`` with the accession number."""
     report_column: str = "report"

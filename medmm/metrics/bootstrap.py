@@ -68,11 +68,35 @@ def intervals(
     Raises:
         UsageError: There is no study, or no resample.
     """
+    drawn = replicates(scores, patients, resamples, seed)
+    return {name: percentiles(values, level) for name, values in drawn.items()}
+
+
+def replicates(
+    scores: Callable[[npt.NDArray[np.float64]], Mapping[str, npt.NDArray[np.float64]]],
+    patients: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Several scores on the same resamples; of two systems with the same patients and seed, they are pairs.
+
+    Args:
+        scores: As in :func:`intervals`.
+        patients: Each study's patient.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Score name to ``[resamples]``.
+
+    Raises:
+        UsageError: There is no study, or no resample.
+    """
     collected: dict[str, list[npt.NDArray[np.float64]]] = {}
     for counts in resample_counts(patients, resamples, seed):
         for name, values in scores(counts).items():
             collected.setdefault(name, []).append(values)
-    return {name: _percentiles(np.concatenate(values), level) for name, values in collected.items()}
+    return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def interval(
@@ -100,9 +124,23 @@ def interval(
         for counts in resample_counts(patients, resamples, seed)
         for row in counts
     ]
-    return _percentiles(np.asarray(values, np.float64), level)
+    return percentiles(np.asarray(values, np.float64), level)
 
 
-def _percentiles(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
+def percentiles(values: npt.NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The interval that holds the middle ``level`` of ``[resamples]`` values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def two_sided_p(differences: npt.NDArray[np.float64]) -> float:
+    """Twice the share of resampled differences on the rarer side of zero; those at zero count for both sides.
+
+    Both counts are raised by one, so that it is never 0 (Davison and Hinkley, 1997, section 4.2). Below 0.05 exactly
+    where the percentile interval leaves zero out, up to that one.
+
+    Args:
+        differences: ``[resamples]`` of one score between two systems on the same resamples.
+    """
+    rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))

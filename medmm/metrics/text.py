@@ -21,7 +21,18 @@ import numpy.typing as npt
 
 from medmm.errors import UsageError
 from medmm.metrics.cider import DocumentFrequencies, cider_d, rarities
-from medmm.metrics.ngrams import ORDERS, Counts, Floats, Ints, Pairs, Words, by_text, ngram_counts, numbered, shared_ngrams
+from medmm.metrics.ngrams import (
+    ORDERS,
+    Counts,
+    Floats,
+    Ints,
+    Pairs,
+    Words,
+    by_text,
+    ngram_counts,
+    numbered,
+    shared_ngrams,
+)
 from medmm.metrics.rouge import rouge_l, rouge_l_of_several
 from medmm.metrics.tokenizers import tokenizer_named
 

@@ -32,6 +32,14 @@ def command(
     call: _cli.Invocation,
     run: Annotated[Path, typer.Option("--run", metavar="RUN", help="Run directory of finetune.")],
     split: Annotated[Split, typer.Option("--split", help="Part of the data.")] = Split.TEST,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="RUN", help="Compare with another run, or a folder of its evaluation."),
+    ] = None,
+    seeds: Annotated[
+        list[Path] | None,
+        typer.Option("--seeds", metavar="RUN", help="A run that differs by its seed alone; several for several."),
+    ] = None,
 ) -> Mapping[str, Any]:
     """Score a run: writes metrics.json, metrics.md, predictions.jsonl and plots."""
     from medmm.training.records import read_config
@@ -45,11 +53,13 @@ def command(
             return _would_do(call.console, run, str(split), *found)
     out = call.out or run / f"evaluation-{split}"
     manifest = _data.manifest_of_run(run, trained, config, out, call.console)
-    from medmm.scoring.evaluation import evaluate
+    from medmm.scoring.evaluation import Others, evaluate
 
+    others = Others(against, tuple(seeds or ()), config.device)
     with call.console.progress("evaluating") as progress:
-        evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress=progress)
-    call.console.table(*evaluation.summary_table())
+        evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress, others)
+    for table in evaluation.all_tables():
+        call.console.table(*table)
     for sentence in (*evaluation.warnings, *evaluation.notes):
         call.console.line(f"note: {sentence}")
     call.console.line(f"wrote {out / 'metrics.json'} and {out / 'metrics.md'}")

@@ -7,7 +7,7 @@ question is no finding.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -74,12 +74,14 @@ class RuleLabeler:
         for sentence in _pieces(sentences_read(report)):
             said, normal = self._read(sentence.text)
             for name, finding in said:
-                span = finding.span
-                moved = Span(span.start + sentence.start, span.end + sentence.start) if span else None
-                labels[name] = _merge(labels.get(name), replace(finding, span=moved))
+                labels[name] = _merge(labels.get(name), _moved(finding, sentence.start))
             if normal is not None and is_normal is None:
                 is_normal = Span(normal.start + sentence.start, normal.end + sentence.start)
         return _with_no_finding(labels, is_normal, self._vocabulary)
+
+    def label_all(self, reports: Sequence[Report | str]) -> list[dict[str, Finding]]:
+        """Label many reports, in their order."""
+        return [self.label(report) for report in reports]
 
 
 @lru_cache(maxsize=8)
@@ -159,7 +161,7 @@ def _read_sentence(vocabulary: Vocabulary, text: str) -> tuple[tuple[tuple[str, 
     if not matches:
         return (), None
     places = [match.span() for match in found]
-    sentence = _Sentence(words, places, matches, _mentions(matches), find_sizes(text))
+    sentence = _Sentence(words, places, matches, _mentions(matches, vocabulary), find_sizes(text))
     said: list[tuple[str, Finding]] = []
     normal: Span | None = None
     for match in matches:
@@ -169,9 +171,17 @@ def _read_sentence(vocabulary: Vocabulary, text: str) -> tuple[tuple[tuple[str, 
             said.extend((name, Finding(Status.ABSENT, span=span)) for name in vocabulary.normal[match.entry[1]])
     if sentence.mentions:
         cues = find_cues(words, matches)
+        is_question = text.rstrip().endswith("?")
+        core = [match for match in sentence.mentions if vocabulary.findings[match.entry[1]].core]
+        beside_core = replace(sentence, mentions=core)
         for mention in sentence.mentions:
+            status = status_of(mention, words, cues)
+            if status is Status.UNMENTIONED:
+                continue
+            if is_question and status is Status.PRESENT:
+                status = Status.UNCERTAIN
             known = vocabulary.findings[mention.entry[1]]
-            finding = _state(sentence, mention, status_of(mention, words, cues), known.sized)
+            finding = _state(beside_core if known.core else sentence, mention, status, known.sized)
             said.extend((name, finding) for name in (mention.entry[1], *known.implies))
     return tuple(said), normal
 
@@ -184,15 +194,25 @@ def _lowered(text: str) -> str:
     return "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
 
 
-def _mentions(matches: list[Match]) -> list[Match]:
-    """Findings named, without those that are part of a longer phrase, be it another finding or something to ignore."""
+def _mentions(matches: list[Match], vocabulary: Vocabulary) -> list[Match]:
+    """Findings named, without those that are part of a longer phrase, be it another finding or something to ignore.
+
+    A finding outside the core hides none of the core.
+    """
     named = [match for match in matches if match.entry[0] in {"finding", "ignored"}]
-    kept = []
-    for match in named:
-        hidden = any(other.words & match.words == match.words and other.words != match.words for other in named)
-        if not hidden and match.entry[0] == "finding":
-            kept.append(match)
-    return kept
+    if not named:
+        return named
+    known = vocabulary.findings
+    core = [match for match in named if match.entry[0] == "ignored" or known[match.entry[1]].core]
+    return [
+        match
+        for match in named
+        if match.entry[0] == "finding"
+        and not any(
+            other.words & match.words == match.words != other.words
+            for other in (core if known[match.entry[1]].core else named)
+        )
+    ]
 
 
 def _state(sentence: _Sentence, mention: Match, status: Status, sized: bool) -> Finding:
@@ -214,6 +234,14 @@ def _size_of(sentence: _Sentence, span: Span) -> float | None:
         if distances[span] <= min(distances.values()):
             return size.mm
     return None
+
+
+def _moved(finding: Finding, by: int) -> Finding:
+    """The finding with a span in the report instead of its sentence; ``dataclasses.replace`` takes twice as long."""
+    span = finding.span and Span(finding.span.start + by, finding.span.end + by)
+    return Finding(
+        finding.status, finding.laterality, finding.zone, finding.severity, span, finding.size_mm, None, finding.change
+    )
 
 
 def _said(finding: Finding) -> int:

@@ -16,7 +16,9 @@ _SIZE = re.compile(
     rf"(?<![\w.]){_NUMBER}(?:[ -]*(?:{_UNIT})?\s*(?:x|by|×|to|-|–|and)\s*{_NUMBER}){{0,3}}[ -]*{_UNIT}", re.IGNORECASE
 )
 _LENGTH = re.compile(rf"({_NUMBER})(?:[ -]*({_UNIT}))?", re.IGNORECASE)
-_EARLIER = re.compile(r"\b(?:previously|prior|formerly|from|was)(?:\s+(?:of|was|about|measured|measuring))*\s*$", re.IGNORECASE)
+_EARLIER = re.compile(
+    r"\b(?:previously|prior|formerly|from|was)(?:\s+(?:of|was|about|measured|measuring))*\s*$", re.IGNORECASE
+)
 _REACH = 9
 _SEVERITY_REACH = 4
 _PREDICATE = frozenset(("is", "are", "was", "were", "remains", "remain", "appears", "appear", "now", ",", ":"))
@@ -45,9 +47,11 @@ def find_sizes(sentence: str) -> list[Size]:
     """Find lengths such as ``8 mm``, ``5-7 mm`` and ``1.2 x 0.9 cm``; those of an earlier study are left out."""
     sizes = []
     for match in _SIZE.finditer(sentence) if "m" in sentence or "M" in sentence else ():
-        if _EARLIER.search(sentence, max(0, match.start() - 30), match.start()):
-            continue
         lengths = [(float(one[1].replace(",", ".")), one[2]) for one in _LENGTH.finditer(match[0])]
+        if _EARLIER.search(sentence, max(0, match.start() - 30), match.start()):
+            if " to " not in match[0]:
+                continue
+            lengths = lengths[-1:]  # from 4 mm to 7 mm
         unit, largest = lengths[-1][1], 0.0
         for number, own in reversed(lengths):  # a number without a unit has that of the next one
             unit = own or unit

@@ -32,6 +32,8 @@ class Cues:
     negation_after: list[tuple[int, int]] = field(default_factory=list)
     hedge_before: list[tuple[int, int]] = field(default_factory=list)
     hedge_after: list[tuple[int, int]] = field(default_factory=list)
+    past: list[tuple[int, int]] = field(default_factory=list)
+    """What stands behind these was so once, and is not said of this study: ``history of``."""
     breaks: list[int] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
     """Commas and ``and`` behind which something is affirmed: ``no effusion, small nodule``."""
@@ -59,6 +61,8 @@ def find_cues(words: list[str], matches: list[Match]) -> Cues:
 
 def status_of(mention: Match, words: list[str], cues: Cues) -> Status:
     """Say what the sentence says of the finding that ``mention`` names."""
+    if any(mention.start - end <= _NEAREST and _reaches(end, mention.start, cues) for _, end in cues.past):
+        return Status.UNMENTIONED
     inside = range(mention.start, mention.end)
     is_predicate = any(words[place] in _VERBS for place in inside)
     if not is_predicate and any(_reaches(end, mention.start, cues) for _, end in cues.negation_before):

@@ -104,7 +104,8 @@ def read_report(path: Path | str) -> Report:
     """Read the one report of a file: see :func:`medmm.reports.files.read_report`.
 
     Raises:
-        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or malformed, or the
+        ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or
+            malformed, or the
             system refuses to read it (``REPORT_UNREADABLE``), it is too large (``TOO_LARGE``), or holds several
             reports (``REPORT_SHARED``).
     """

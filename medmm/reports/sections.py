@@ -11,20 +11,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medmm.reports.headings import (
-    ADDENDUM, BARE, CHINESE, LONGEST, SUBHEADINGS, key_of, key_parts, sections_named,
+    ADDENDUM,
+    BARE,
+    CHINESE,
+    LONGEST,
+    SUBHEADINGS,
+    key_of,
+    key_parts,
+    sections_named,
 )
 from medmm.types import TextPart
 
 _LINE = re.compile(
     r"^[ \t]*(?:[#>=]+[ \t]*)?[*_【\[<]{0,3}(?:(?:\d{1,2}|[IVX]{1,4})[.)、][ \t]*)?"
-    r"(?P<name>[^\W\d_][^:：\n*_【】\[\]()（）]{0,%d}?)"
+    rf"(?P<name>[^\W\d_][^:：\n*_【】\[\]()（）]{{0,{LONGEST}}}?)"
     r"(?P<note>[ ]*[(（][^()（）\n]{0,60}[)）])?(?P<close>[*_】\]>]{0,3})[ \t]*"
-    r"(?P<mark>[:：][*_】\]]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?<=】))" % LONGEST,
+    r"(?P<mark>[:：][*_】\]]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?<=】))",
     re.MULTILINE,
 )
 _CAPITALS = r"[A-ZÀ-ÖØ-Þ]"
 _BARE_LINE = re.compile(
-    rf"(?:^|(?<=[.!?])[ ]+)[ \t]*(?:\d{{1,2}}[.)][ ]+)?(?P<run>{_CAPITALS}{{4,}}(?:[ ]*[/&,+]?[ ]*{_CAPITALS}{{2,}}){{0,5}})"
+    rf"(?:^[ \t]*|(?<=[.!?])[ ]{{1,4}})(?:\d{{1,2}}[.)][ ]+)?"
+    rf"(?P<run>{_CAPITALS}{{4,20}}\b(?:(?:[ ]{{1,3}}|[ ]{{0,2}}[/&,+][ ]{{0,2}}){_CAPITALS}{{2,20}}\b){{0,5}})"
     r"(?=[ \t]+[^\s:：])",
     re.MULTILINE,
 )
@@ -85,9 +93,7 @@ def find_headings(text: str) -> list[Heading]:
     return headings
 
 
-def split_sections(
-    text: str, headings: list[Heading] | None = None
-) -> tuple[dict[str, TextPart], list[TextPart]]:
+def split_sections(text: str, headings: list[Heading] | None = None) -> tuple[dict[str, TextPart], list[TextPart]]:
     """Split ``text`` at its headings.
 
     Args:
@@ -217,7 +223,8 @@ def _name_at_end(line: str) -> tuple[int, tuple[str, ...], str] | None:
     """Where the longest heading that ends ``line`` starts, and which sections it opens."""
     line = line.rstrip(" *_")
     if line and line[-1] >= "一":
-        found = next((name for name in CHINESE if line.lower().endswith(name)), None)
+        lowered = line.lower()
+        found = next((name for name in CHINESE if lowered.endswith(name)), None)
         return None if found is None else (len(line) - len(found), sections_named(found) or (), found)
     starts = [match.start() for match in re.finditer(r"(?:(?<=[.!?;*\s])|^)(?=[^\W\d_])", line)][-_MOST_WORDS:]
     for start in starts:
@@ -239,7 +246,11 @@ def _with_unspoken(text: str, headings: list[Heading]) -> list[Heading]:
         subs = [match.start() for match in _SUBHEADING.finditer(text) if key_of(match["name"]) in SUBHEADINGS]
         if len(subs) > 1 or (subs and any("impression" in heading.names for heading in headings)):
             place = sum(heading.start <= subs[0] for heading in headings)
-            if place == 0 or not headings[place - 1].names or headings[place - 1].names[0] in {"technique", "comparison"}:
+            if (
+                place == 0
+                or not headings[place - 1].names
+                or headings[place - 1].names[0] in {"technique", "comparison"}
+            ):
                 return [*headings[:place], Heading(("findings",), subs[0], subs[0]), *headings[place:]]
     added: list[Heading] = []
     stops = [*(heading.start for heading in headings), len(text)][1:]

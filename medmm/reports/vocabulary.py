@@ -57,11 +57,14 @@ class FindingWords:
         implies: Findings that are stated along with it.
         sized: Whether a length in the sentence is its diameter.
         device: Whether it is a device, not disease.
+        core: Whether models are trained on it by default. Findings that are not never change what is read of those that
+            are: they neither hide their mentions nor bound their modifiers.
     """
 
     implies: tuple[str, ...] = ()
     sized: bool = False
     device: bool = False
+    core: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
     names: set[str] = set()
     findings: dict[str, FindingWords] = {}
     normal: dict[str, tuple[str, ...]] = {}
+    core = frozenset(core_findings())
 
     def add(phrases: list[str], entry: Entry, named: bool) -> None:
         for sequence in itertools.chain.from_iterable(_expand(phrase, macros) for phrase in phrases):
@@ -198,7 +202,8 @@ def build_vocabulary(source: Mapping[str, Any]) -> Vocabulary:
 
     for name, entry in source["findings"].items():
         implies = tuple(entry.get("implies", ()))
-        findings[name] = FindingWords(implies, entry.get("sized") == "true", entry.get("device") == "true")
+        sized, device = (entry.get(flag) == "true" for flag in ("sized", "device"))
+        findings[name] = FindingWords(implies, sized, device, name in core)
         add(entry.get("phrases", []), ("finding", name), True)
     add(source["ignored"], ("ignored", ""), False)
     for number, entry in enumerate(source["normal"]):
@@ -248,6 +253,8 @@ def _walk(node: _Node, words: list[str], place: int, used: int, found: list[Matc
     if child is not None:
         _walk(child, words, place + 1, used | 1 << place, found)
     for (limit, commas), after in node.gaps.items():
+        if after.children.keys().isdisjoint(words):
+            continue
         for here in range(place, min(place + limit + 1, len(words))):
             word = words[here]
             child = after.children.get(word)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.errors import Reason, StudyError
-from medmm.reports.findings import FINDINGS, NO_FINDING, label_report
+from medmm.reports.findings import NO_FINDING
+from medmm.reports.labelers import choose_labeler
 from medmm.reports.target import target_text
-from medmm.scoring.scores import Findings, Sample
+from medmm.scoring.measures import Findings
+from medmm.scoring.scores import Sample
 from medmm.types import Finding, Study
 
 TRUTH_TABLE = "the data's truth table"
@@ -54,9 +56,10 @@ def gather(manifest: Manifest, split: str, config: Config, most: int | None = No
         config: Which sections are the target, and which reader the data came through.
         most: At most so many studies, chosen by a hash of seed and id; None takes all.
     """
-    material = Material()
+    material, target = Material(), config.target
     chosen = None if most is None else _chosen(manifest, split, config.seed, most)
     has_table = config.data.reader in _WITH_TRUTH_TABLE
+    labeler = choose_labeler(config.labeler)
     for study in manifest.studies(split):
         if chosen is not None and study.study_id not in chosen:
             continue
@@ -67,7 +70,7 @@ def gather(manifest: Manifest, split: str, config: Config, most: int | None = No
             material.left_out[str(Reason.REPORT_WITHOUT_IMAGE)] += 1
             continue
         try:
-            reference = target_text(study.report, config.target.sections, config.target.whole_text)
+            reference = target_text(study.report, target.sections, target.whole_text)
         except StudyError as error:
             material.left_out[str(error.reason)] += 1
             continue
@@ -79,7 +82,7 @@ def gather(manifest: Manifest, split: str, config: Config, most: int | None = No
                 patient_key=study.patient_key,
                 split=study.split,
                 reference=reference,
-                truth=label_report(reference) if truth is None else truth,
+                truth=labeler.label(reference) if truth is None else truth,
                 images=len(study.images),
             )
         )
@@ -96,7 +99,7 @@ def finding_names(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
     if config.data.reader in _WITH_TRUTH_TABLE:
         names = {name for sample in samples for name in sample.truth}
     else:
-        names = set(FINDINGS)
+        names = set(choose_labeler(config.labeler).findings)
     return tuple(sorted(names - {NO_FINDING}))
 
 

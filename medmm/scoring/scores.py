@@ -10,15 +10,22 @@ import numpy.typing as npt
 
 from medmm.config.schema import EvaluateConfig
 from medmm.metrics import bootstrap
-from medmm.metrics.clinical import MACRO, MICRO, ClinicalCounts, clinical_counts
+from medmm.metrics.clinical import MACRO, MICRO, clinical_counts
 from medmm.metrics.text import NAMES as TEXT_NAMES
-from medmm.metrics.text import text_statistics
-from medmm.metrics.tokenizers import tokenizer_named
-from medmm.types import Finding
+from medmm.scoring.measures import Findings, Instruments, Measures
 
-Findings = Mapping[str, Finding]
-SUMMARY = (*TEXT_NAMES, MACRO, MICRO)
+Floats = npt.NDArray[np.float64]
+
+BASE = (*TEXT_NAMES, MACRO, MICRO)
+"""Metrics that every table shows, with a dash where one could not be computed."""
+SUMMARY = (
+    *TEXT_NAMES, "meteor", "chrf", "bertscore_f1", MACRO, MICRO, "clinical_precision_macro", "clinical_recall_macro",
+    "clinical_f1_macro_all", "clinical_f1_micro_all", "clinical_f1_macro_14", "clinical_f1_micro_14",
+    "clinical_f1_macro_5", "clinical_f1_micro_5", "laterality_agreement", "zone_agreement", "severity_agreement",
+    "exact_match", "hallucinated_per_report", "omitted_per_report", "prior_reference_rate",
+)  # fmt: skip
 """Metrics in the order in which people read them."""
+LESS_IS_BETTER = frozenset(("hallucinated_per_report", "omitted_per_report", "prior_reference_rate"))
 PREFIX = "clinical_f1/"
 """Before a finding's name in the name of its F1."""
 
@@ -74,12 +81,23 @@ class Scores:
         ci95: Metric name to (low, high), empty without a bootstrap.
         findings: One row a finding with at least one positive.
         notes: What was left out, and why.
+        replicates: Metric name to ``[resamples]``, on the same resamples for all drafts of the same studies.
+        measures: What the numbers were made of, None where they were not.
     """
 
     values: dict[str, float]
     ci95: dict[str, tuple[float, float]] = field(default_factory=dict)
     findings: tuple[FindingRow, ...] = ()
     notes: tuple[str, ...] = ()
+    replicates: Mapping[str, Floats] = field(default_factory=dict)
+    measures: Measures | None = None
+
+
+def summary_names(values: Mapping[str, object]) -> list[str]:
+    """Names of the metrics that a table shows: those of one class and what they are averages of left out."""
+    known = [name for name in SUMMARY if name in values or name in BASE]
+    families = ("clinical_", "laterality_", "zone_", "severity_", "bertscore_")
+    return [*known, *(name for name in values if name not in SUMMARY and not name.startswith(families))]
 
 
 class Scorer:
@@ -88,18 +106,24 @@ class Scorer:
     Args:
         samples: The studies.
         names: Findings to look at.
-        config: Tokenizer, number of resamples and of positives.
+        config: What to measure, number of resamples and of positives.
         seed: Seed of the bootstrap.
 
     Raises:
-        UsageError: There is no tokenizer of that name.
+        UsageError: A judge cannot be had.
+        DataError: There is no usable model for BERTScore.
     """
 
     def __init__(self, samples: Sequence[Sample], names: Sequence[str], config: EvaluateConfig, seed: int) -> None:
-        self._samples, self._names, self._config, self._seed = samples, tuple(names), config, seed
-        self._tokens = tokenizer_named(config.tokenizer)
-        self._references = [self._tokens(sample.reference) for sample in samples]
+        self.patients = [sample.patient_key for sample in samples]
+        self._names, self._config, self._seed = tuple(names), config, seed
         self._truth = [sample.truth for sample in samples]
+        self._instruments = Instruments([sample.reference for sample in samples], self._truth, names, config)
+
+    @property
+    def implementations(self) -> dict[str, str]:
+        """Metric to what computed it, of what has been scored so far."""
+        return dict(self._instruments.implementations)
 
     def score(self, drafts: Sequence[str], drafted: Sequence[Findings], with_intervals: bool) -> Scores:
         """Score one draft a study.
@@ -108,29 +132,25 @@ class Scorer:
             drafts: In the order of the samples.
             drafted: What the labeler reads in each draft.
             with_intervals: Add 95% intervals, resampling patients.
+
+        Raises:
+            UsageError: A judge does not give a finite number a study.
         """
-        text = text_statistics(self._references, [self._tokens(draft) for draft in drafts])
-        clinical = self._clinical(drafted, self._config.min_positives)
-        values = {name: float(value) for name, value in {**text.scores(), **clinical.scores()}.items()}
-        ci95: dict[str, tuple[float, float]] = {}
+        measures = self._instruments.measure(drafts, drafted)
+        values = {name: float(value) for name, value in measures.scores().items()}
+        drawn: dict[str, Floats] = {}
         if with_intervals and self._config.bootstrap:
+            drawn = bootstrap.replicates(measures.scores, self.patients, self._config.bootstrap, self._seed)
+        ci95 = {name: bootstrap.percentiles(resampled) for name, resampled in drawn.items()}
+        return Scores(values, ci95, self._rows(drafted), measures.notes, drawn, measures)
 
-            def resampled(weights: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
-                return {**text.scores(weights), **clinical.scores(weights)}
-
-            patients = [sample.patient_key for sample in self._samples]
-            ci95 = bootstrap.intervals(resampled, patients, self._config.bootstrap, self._seed)
-        return Scores(values, ci95, self._rows(drafted, set(clinical.names)), clinical.notes)
-
-    def _clinical(self, drafted: Sequence[Findings], minimum: int) -> ClinicalCounts:
-        return clinical_counts(self._truth, drafted, minimum, self._names)
-
-    def _rows(self, drafted: Sequence[Findings], averaged: set[str]) -> tuple[FindingRow, ...]:
-        counts = self._clinical(drafted, 1)
+    def _rows(self, drafted: Sequence[Findings]) -> tuple[FindingRow, ...]:
+        counts = clinical_counts(self._truth, drafted, 1, self._names)
         rows = []
         for column, name in enumerate(counts.names):
             truth, said = counts.truth[:, column], counts.drafted[:, column]
             both, there, told = int((truth & said).sum()), int(truth.sum()), int(said.sum())
             precision, recall = both / told if told else 0.0, both / there
-            rows.append(FindingRow(name, there, told, precision, recall, 2 * both / (there + told), name in averaged))
+            averaged = there >= self._config.min_positives
+            rows.append(FindingRow(name, there, told, precision, recall, 2 * both / (there + told), averaged))
         return tuple(rows)

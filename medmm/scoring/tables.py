@@ -7,10 +7,15 @@ from typing import Any
 
 from medmm.metrics.clinical import MACRO
 from medmm.scoring.baselines import NAMES
-from medmm.scoring.scores import SUMMARY, FindingRow
+from medmm.scoring.comparison_tables import against_section, seeds_section
+from medmm.scoring.markdown import finer, interval, number, table
+from medmm.scoring.scores import LESS_IS_BETTER, FindingRow, summary_names
 
+_PICTURES = {
+    "findings.png": "F1 of each finding, model and baselines",
+    "differences.png": "Differences of the main metrics with their intervals",
+}
 _HEADS = {"most_frequent": "most frequent", "nearest_image": "nearest image", "swapped_image": "swapped image"}
-_MISSING = "–"
 
 
 def summary_table(metrics: Mapping[str, Any]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
@@ -24,12 +29,12 @@ def summary_table(metrics: Mapping[str, Any]) -> tuple[str, tuple[str, ...], lis
     title = f"{card['split']}: {counts['studies']} studies of {counts['patients']} patients"
     rows = [
         (
-            name,
+            f"{name} ↓" if name in LESS_IS_BETTER else name,
             number(metrics["test"].get(name)),
             interval(metrics["ci95"].get(name)),
             *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
         )
-        for name in SUMMARY
+        for name in summary_names(metrics["test"])
     ]
     return title, ("metric", "model", "95% interval", *(_HEADS[name] for name in shown)), rows
 
@@ -53,21 +58,49 @@ def finding_table(
     return ("finding", "positives", "drafted", "precision", "recall", "F1", "95% interval"), rows
 
 
+def difference_table(metrics: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of the model minus each baseline, on the same resamples of patients."""
+    found = metrics["differences"]
+    shown = [name for name in NAMES if name in found]
+    rows: list[tuple[str, ...]] = []
+    for name in summary_names(metrics["test"]):
+        cells = []
+        for baseline in shown:
+            entry = found[baseline].get(name, {})
+            gap = finer(entry.get("difference"))
+            cells.append(f"{gap} ({interval(entry['ci95'])})" if "ci95" in entry else gap)
+        rows.append((f"{name} ↓" if name in LESS_IS_BETTER else name, *cells))
+    return ("metric", *(f"minus {_HEADS[name]}" for name in shown)), rows
+
+
 def markdown(
-    metrics: Mapping[str, Any], findings: Sequence[FindingRow], warnings: Sequence[str], picture: str | None
+    metrics: Mapping[str, Any], findings: Sequence[FindingRow], warnings: Sequence[str], pictures: Sequence[str]
 ) -> str:
-    """``metrics.md``: warnings first, then the tables, then what the numbers rest on."""
+    """``metrics.md``: warnings first, then the tables, then what the numbers rest on.
+
+    Args:
+        metrics: The content of ``metrics.json``.
+        findings: How each finding fared.
+        warnings: Sentences that a reader of the numbers should know.
+        pictures: Names of the pictures beside it.
+    """
     title, columns, rows = summary_table(metrics)
     parts = [f"# Evaluation on {title}"]
     if warnings:
         parts.append("\n".join(f"- **Mind:** {sentence}" for sentence in warnings))
-    parts.append(_table(columns, rows))
+    parts.append(table(columns, rows))
     parts.append(_reading(metrics))
+    if metrics["differences"]:
+        parts.append("## Against what costs no model")
+        parts.append(table(*difference_table(metrics)))
+    if "against" in metrics:
+        parts.extend(against_section(metrics["against"]))
+    if "seeds" in metrics:
+        parts.extend(seeds_section(metrics["seeds"]))
     if findings:
         parts.append("## Findings")
-        parts.append(_table(*finding_table(metrics, findings)))
-    if picture:
-        parts.append(f"![F1 of each finding, model and baselines]({picture})")
+        parts.append(table(*finding_table(metrics, findings)))
+    parts.extend(f"![{_PICTURES[name]}]({name})" for name in pictures)
     parts.append("## What the numbers rest on")
     parts.append("\n".join(f"- {line}" for line in _basis(metrics["card"])))
     return "\n\n".join(parts) + "\n"
@@ -93,28 +126,14 @@ def card_section(metrics: Mapping[str, Any], warnings: Sequence[str], day: str) 
         f" `{str(card['run'].get('weights_sha256'))[:16]}`. `metrics.md` of the evaluation explains the columns."
     )
     mind = "\n".join(f"- **Mind:** {sentence}" for sentence in warnings)
-    text = "\n\n".join(part for part in (basis, _table(columns, rows), mind) if part)
+    text = "\n\n".join(part for part in (basis, table(columns, rows), mind) if part)
     return f"Split `{card['split']}`{whose}", text
-
-
-def number(value: float | None) -> str:
-    """Three decimals, a dash for what there is not."""
-    return _MISSING if value is None else f"{value:.3f}"
-
-
-def interval(bounds: Sequence[float] | None) -> str:
-    """Both bounds with three decimals, a dash for what there is not."""
-    return _MISSING if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows))
 
 
 def _reading(metrics: Mapping[str, Any]) -> str:
     lines = [
-        "BLEU, ROUGE-L and clinical F1 lie in [0, 1], CIDEr-D in [0, 10]; more is better. Intervals resample patients.",
+        "CIDEr-D lies in [0, 10], the other scores in [0, 1]; more is better, but where an arrow points down. Findings"
+        " made up and left out are counts a report. Intervals resample patients.",
         "*Most frequent* is one training report for everyone, *nearest image* the report of the most similar training"
         " image, *swapped image* the model given another study's images: what it scores there, it owes to knowing how"
         " reports sound.",
@@ -126,20 +145,32 @@ def _reading(metrics: Mapping[str, Any]) -> str:
 
 
 def _basis(card: Mapping[str, Any]) -> list[str]:
-    drafts = card["drafts"]
-    cut = card["targets_cut"]
+    drafts, cut, counts = card["drafts"], card["targets_cut"], card["counts"]
     otherwise = ", the whole text where there are no sections" if card["whole_text"] else ""
+    priors = "; trained without comparisons with earlier studies" if card["trained_without_priors"] else ""
+    words = f", vocabulary `{card['vocabulary_hash']}`" if card["vocabulary_hash"] else ""
+    left = ", ".join(f"{name} {number}" for name, number in counts["left_out"].items()) or "nothing"
     lines = [
-        f"Truth of the findings: {card['truth']}; drafts are read by labeler version {card['labeler_version']}.",
-        f"Target: {' and '.join(card['sections'])}{otherwise}.",
-        f"Words are cut by the `{card['tokenizer']}` tokenizer.",
-        f"Different drafts: {drafts['distinct']}, the most frequent one in {drafts['identical_share']:.1%} of the"
-        f" studies (references: {drafts['identical_share_references']:.1%}); {drafts['words']:.1f} words on average"
-        f" (references: {drafts['words_references']:.1f}).",
+        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['studies']} studies of {counts['patients']}"
+        f" patients, {counts['images']} images; left out: {left}.",
+        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
+        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        f"Truth of the findings: {card['truth']}; drafts are read by labeler `{card['labeler']}` version"
+        f" {card['labeler_version']}{words}. Uncertain mentions count as {card['uncertain']} in the CheXpert classes.",
+        f"Target: {' and '.join(card['sections'])}{otherwise}{priors}.",
+        f"Words are cut by the `{card['tokenizer']}` tokenizer after cleaning `{card['cleaning']}`.",
+        f"Different drafts: {drafts['distinct']} (references: {drafts['distinct_references']}), the most frequent one"
+        f" in {drafts['identical_share']:.1%} of the studies (references: {drafts['identical_share_references']:.1%});"
+        f" {drafts['words']:.1f} words on average (references: {drafts['words_references']:.1f}).",
         f"Averages take in findings with at least {card['min_positives']} positives.",
-        f"Seed {card['seed']}, {card['bootstrap']} resamples, medmm {card['medmm']}.",
-        f"Data {card['data_hash'][:12]}, split {card['split_hash'][:12]}.",
+        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
+        f" resamples; drafts written `{card['generate']['strategy']}`, at most"
+        f" {card['generate']['max_tokens']} tokens.",
+        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
+        f"medmm {card['medmm']}, "
+        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
+        + f", device {card['device'] or 'unknown'}.",
     ]
     if cut is not None:
-        lines.insert(3, f"{cut} of {card['counts']['studies']} references are longer than the model can write.")
+        lines.insert(4, f"{cut} of {counts['studies']} references are longer than the model can write.")
     return lines

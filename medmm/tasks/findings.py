@@ -15,7 +15,7 @@ import numpy.typing as npt
 from medmm.config.schema import FindingHeadConfig
 from medmm.errors import UsageError
 from medmm.models.heads import SIDES
-from medmm.reports.findings import FINDINGS, NO_FINDING
+from medmm.reports.findings import CORE_FINDINGS, FINDINGS, NO_FINDING
 from medmm.types import Finding, Status
 
 NO_SIDE = -100
@@ -28,7 +28,7 @@ def choose_findings(labels: Sequence[Labels], config: FindingHeadConfig) -> tupl
 
     Args:
         labels: What the labeler reads in each training target.
-        config: Names, or how many training studies must have a finding.
+        config: Names, or how many training studies must have a finding; without names only findings of the core count.
 
     Returns:
         Names in the labeler's order, and the share of studies in which each is present. Both empty if the head is off.
@@ -46,7 +46,7 @@ def choose_findings(labels: Sequence[Labels], config: FindingHeadConfig) -> tupl
                 "no finding of that name", where=where, got=f"'{name}'", expected=", ".join(FINDINGS), fix=fix
             )
     counts = Counter(name for one in labels for name, finding in one.items() if finding.status is Status.PRESENT)
-    enough = tuple(name for name in FINDINGS if name != NO_FINDING and counts[name] >= config.minimum)
+    enough = tuple(name for name in CORE_FINDINGS if name != NO_FINDING and counts[name] >= config.minimum)
     names = config.names or enough
     return names, tuple(counts[name] / max(1, len(labels)) for name in names)
 

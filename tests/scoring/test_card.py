@@ -2,7 +2,7 @@ import pytest
 
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
-from medmm.scoring import card
+from medmm.scoring import card, doubts
 from medmm.scoring.samples import gather
 from medmm.scoring.scores import Scores
 
@@ -22,7 +22,7 @@ def _baselines(swapped=0.3, nearest=0.4, frequent=0.1, key="clinical_f1_macro"):
 
 
 def test_a_sound_evaluation_gives_no_warning():
-    assert card.warnings(_card(), Scores(GOOD), _baselines()) == ()
+    assert doubts.warnings(_card(), Scores(GOOD), _baselines()) == ()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_sound_evaluation_gives_no_warning():
     ],
 )
 def test_each_doubt_is_one_sentence(card_, scores, baselines, words):
-    (sentence,) = card.warnings(_card(**card_), Scores(scores), _baselines(**baselines))
+    (sentence,) = doubts.warnings(_card(**card_), Scores(scores), _baselines(**baselines))
     assert words in sentence.lower()
     assert sentence.endswith(".")
 
@@ -53,7 +53,7 @@ def test_repetition_is_fair_where_the_references_repeat_too():
     drafts = card.describe_drafts(list("aaab"), list("aabc"))
     assert drafts["identical_share"] == 0.75
     assert drafts["identical_share_references"] == 0.5
-    assert card.warnings(_card(drafts=drafts), Scores(GOOD), _baselines()) == ()
+    assert doubts.warnings(_card(drafts=drafts), Scores(GOOD), _baselines()) == ()
 
 
 def test_drafts_are_counted():

@@ -19,15 +19,26 @@ from medmm.data.readers._files import file_id
 from medmm.errors import Reason
 from medmm.types import Rejection
 
-REPORT_KINDS = (".txt", ".xml")
+REPORT_KINDS = (".txt", ".xml", ".hl7", ".json")
 _NO_REPORTS = frozenset({"readme", "license", "licence", "copying", "changelog", "dicomdir"})
 _Key = TypeVar("_Key", str, Path)
+_LOOKED_AT = 65536  # bytes of a JSON file
 _SEVERAL = ""  # stands for several studies where one study's id could stand
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file's name is that of a report."""
-    return path.suffix.lower() in REPORT_KINDS and path.stem.lower() not in _NO_REPORTS
+    """Whether a file's name is that of a report; a ``.json`` file must also hold a FHIR report."""
+    if path.suffix.lower() not in REPORT_KINDS or path.stem.lower() in _NO_REPORTS:
+        return False
+    return path.suffix.lower() != ".json" or _holds_fhir_report(path)
+
+
+def _holds_fhir_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b'"DiagnosticReport"' in file.read(_LOOKED_AT)
+    except OSError:
+        return False
 
 
 class Places:

@@ -9,7 +9,7 @@ from pathlib import Path
 from medmm.errors import DataError, Reason, StudyError
 from medmm.types import Rejection, Report
 
-_REPORT_FILES = (".txt", ".xml")
+_REPORT_FILES = (".txt", ".xml", ".hl7", ".json", ".rtf", ".html")
 _LONGEST_NAME = 1024
 _HOPELESS = 100  # so many files missing, none found: the root is wrong
 
@@ -120,7 +120,7 @@ class Presence:
 
 
 def report_from(text: str, folders: Sequence[Path], study_id: str) -> Report | Rejection:
-    """Report of a table's cell, which holds its text or the path of a ``.txt`` or ``.xml`` file.
+    """Report of a table's cell, which holds its text or the path of a report file (``.txt``, ``.xml``, ``.hl7``, ...).
 
     Args:
         text: The cell, not empty.

@@ -2,8 +2,8 @@
 
 Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
 taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection. A
-report is a ``.txt`` or ``.xml`` file (:mod:`medmm.data.readers._beside` says whose) or a row of ``data.reports``,
-joined by accession number. The table is the more explicit of the two: where one is named, a file beside is no report.
+report is a file (:mod:`medmm.data.readers._beside` says whose) or a row or message of ``data.reports``, joined by
+accession number. The latter is the more explicit of the two: where one is named, a file beside is no report.
 A study without either has the report of its structured report object (:mod:`medmm.io.structured_report`).
 Segmentations and structure sets are the study's masks.
 """
@@ -27,6 +27,7 @@ from medmm.data.readers._documents import document_reports, is_document, object_
 from medmm.data.readers._files import file_id, report_at, report_from, source_path
 from medmm.data.readers._grouping import Groups
 from medmm.data.readers._instances import image_ref, other_kind, record_of, unreadable
+from medmm.data.readers._messages import is_messages, join_messages
 from medmm.data.readers._rows import Table, open_table
 from medmm.errors import DataError, Reason, StudyError
 from medmm.io.header import DicomHeader
@@ -37,6 +38,7 @@ _NO_IMAGE = frozenset({"SR", "DOC"})
 _COMPANIONS = frozenset({"PR", "KO", "RTPLAN", "RTDOSE", "REG", "FID", "RTRECORD"})  # about images; nothing is lost
 _MASKS = {"SEG": "segmentation", "RTSTRUCT": "structure_set"}
 _SLICED = frozenset({"CT", "MR", "PT"})
+_TEXTS = frozenset((".txt", ".xml", ".hl7", ".json"))  # no image, whatever they hold
 _NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
 
 
@@ -48,24 +50,26 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     without a word where ``data.reports`` is named, for the table may be what names them.
 
     Raises:
-        DataError: There is no such folder, it holds no DICOM file, or ``data.reports`` is no table with these columns.
+        DataError: There is no such folder, it holds no DICOM file, or ``data.reports`` is no such table.
     """
     root = source_path(config.path)
     if not root.is_dir():
         raise DataError("is a file, not a folder of studies", where="data.path", got=f"'{root.suffix}'")
     if not any(names for _, _, names in os.walk(root)):
         raise DataError("the folder is empty", where="data.path", expected="DICOM files")
-    table = None
-    if config.reports is not None:
+    table, messages = None, None
+    if config.reports is not None and is_messages(source_path(config.reports, "data.reports")):
+        messages = source_path(config.reports, "data.reports")
+    elif config.reports is not None:
         table = open_table(source_path(config.reports, "data.reports"), "data.reports")
         names = {name: getattr(config, name) for name in ("accession_column", "report_column", "report_date_column")}
         table.require({f"data.{name}": column for name, column in names.items() if column is not None})
-    return _items(root, table, config)
+    return _items(root, table, messages, config)
 
 
-def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Study | Rejection]:
+def _items(root: Path, table: Table | None, messages: Path | None, config: DataConfig) -> Iterator[Study | Rejection]:
     with Groups() as groups:
-        scan = _Scan(root, groups, texts_are_reports=table is None)
+        scan = _Scan(root, groups, texts_are_reports=table is None and messages is None)
         yield from scan.images()
         if not len(groups):
             fix = "For other images, named by a table, use --data table:FILE."
@@ -76,6 +80,8 @@ def _items(root: Path, table: Table | None, config: DataConfig) -> Iterator[Stud
         yield from scan.masks()
         if table is not None:
             yield from _join(table, config, scan.accessions, groups)
+        if messages is not None:
+            yield from join_messages(messages, scan.accessions, groups)
         placed = timelines((study_key(scan.patients[one], one), one, scan.days[one]) for one in scan.patients)
         folders = (root, root) if table is None else (table.path.parent, root)
         for study_id, records in groups:
@@ -137,9 +143,10 @@ class _Scan:
             paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
             reports = [path for path in paths if is_report(path)] if self.texts_are_reports else []
             self._reports += reports
+            are_reports = set(reports)
             for path in paths:
                 self._kinds[path.suffix.lower()] += 1
-                if path.name == _NAMED_DIRECTORY or path.suffix.lower() in {".txt", ".xml"}:
+                if path.name == _NAMED_DIRECTORY or path.suffix.lower() in _TEXTS or path in are_reports:
                     continue
                 if (other := other_kind(path)) is not None:
                     others.append(other)

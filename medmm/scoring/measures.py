@@ -1,0 +1,222 @@
+"""What is measured of one set of drafts: every metric from tables with a row a study.
+
+Each part of a :class:`Measures` keeps sufficient statistics of each study, so that the scores of a thousand resamples
+are products of matrices and two systems can exchange drafts study by study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medmm.config.schema import EvaluateConfig
+from medmm.metrics.attributes import ATTRIBUTES, attribute_agreement
+from medmm.metrics.chrf import chrf_statistics
+from medmm.metrics.clinical import ClinicalCounts, clinical_counts
+from medmm.metrics.finding_errors import finding_errors, prior_references, weighted_mean
+from medmm.metrics.finding_scores import FindingScores, Uncertain, finding_scores
+from medmm.metrics.judges import Judge, judge_scores, load_judge
+from medmm.metrics.meteor import meteor_statistics
+from medmm.metrics.text import text_statistics
+from medmm.metrics.tokenizers import tokenizer_named
+from medmm.metrics.wordnet import find_wordnet
+from medmm.reports.chexpert import CHEXPERT_5, CHEXPERT_14, chexpert_observations
+from medmm.reports.priors import find_prior_references
+from medmm.types import Finding
+
+Findings = Mapping[str, Finding]
+Floats = npt.NDArray[np.float64]
+
+_MASK = re.compile(r"\bX{2,}\b|_{2,}", re.IGNORECASE)
+
+
+class Measure(Protocol):
+    """Statistics with a row a study."""
+
+    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
+        """Scores of the studies together, ``[]``, or ``[resamples]`` for weights ``[resamples, n]``."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """Numbers that are averaged over studies: name to ``[n]``."""
+
+    each: Mapping[str, Floats]
+
+    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
+        """Means over studies, as :meth:`Measure.scores`."""
+        return {name: weighted_mean(values, weights) for name, values in self.each.items()}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Scores of one set of classes under names that say which, such as ``clinical_f1_macro_14``."""
+
+    found: FindingScores
+    suffix: str
+
+    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
+        """Precision, recall and F1 as :meth:`FindingScores.scores`, ``clinical_f1_14/NAME`` for one class."""
+        named = {}
+        for name, value in self.found.scores(weights, "clinical").items():
+            family, _, finding = name.partition("/")
+            named[f"{family}{self.suffix}/{finding}" if finding else f"{family}{self.suffix}"] = value
+        return named
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All statistics of one set of drafts.
+
+    Attributes:
+        parts: The statistics.
+        notes: What was left out, and why.
+    """
+
+    parts: tuple[Measure, ...]
+    notes: tuple[str, ...] = ()
+
+    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
+        """Every score, as :meth:`Measure.scores`."""
+        return {name: value for part in self.parts for name, value in part.scores(weights).items()}
+
+    def beside(self, other: Measures) -> Measures:
+        """Both sets of drafts of the same n studies as one of 2n: ``other``'s rows follow.
+
+        Weights ``[resamples, 2n]`` then choose for each study whose draft counts. Parts whose columns differ, because
+        uncertain mentions are ignored, are left out.
+        """
+        pairs = zip(self.parts, other.parts, strict=True)
+        return Measures(tuple(_stacked(*pair) for pair in pairs if _alike(*pair)))
+
+
+class Instruments:
+    """Measures any drafts of the same studies.
+
+    Args:
+        references: Each study's reference text.
+        truth: Each study's findings.
+        names: Findings to look at.
+        config: What to measure, and how.
+
+    Raises:
+        UsageError: A judge cannot be had.
+        DataError: The folder of BERTScore's model holds none that can be used.
+    """
+
+    def __init__(
+        self, references: Sequence[str], truth: Sequence[Findings], names: Sequence[str], config: EvaluateConfig
+    ) -> None:
+        self._references, self._truth, self._names, self._config = list(references), list(truth), tuple(names), config
+        tokens, clean = tokenizer_named(config.tokenizer), cleaning_named(config.cleaning)
+        self._words: Callable[[str], list[str]] = lambda text: tokens(clean(text))
+        self._there = [self._words(text) for text in self._references]
+        self._observed = [chexpert_observations(one) for one in truth] if "chexpert" in config.metrics else []
+        self._wordnet = find_wordnet() if "meteor" in config.metrics else None
+        self._judges: dict[str, Judge] = {name: load_judge(name) for name in config.judges}
+        self.implementations: dict[str, str] = {}
+        """Metric to what computed it, where that is not medmm's one way."""
+
+    def measure(self, drafts: Sequence[str], drafted: Sequence[Findings]) -> Measures:
+        """Take the statistics of one draft a study.
+
+        Args:
+            drafts: In the order of the references.
+            drafted: What the labeler reads in each draft.
+
+        Raises:
+            UsageError: A judge does not give a finite number a study.
+        """
+        wanted = self._config.metrics
+        parts: list[Measure] = self._of_texts(drafts)
+        notes: tuple[str, ...] = ()
+        if "clinical" in wanted:
+            counts = clinical_counts(self._truth, drafted, self._config.min_positives, self._names)
+            parts.append(Classes(_as_scores(counts), ""))
+            notes = counts.notes
+        if "chexpert" in wanted:
+            parts.extend(self._of_chexpert(drafted))
+        if "clinical" in wanted and self._config.uncertain != Uncertain.NEGATIVE:
+            parts.append(Classes(self._classes(self._truth, drafted, self._names), "_all"))
+        if "attributes" in wanted:
+            parts.extend(attribute_agreement(self._truth, drafted, one, self._names) for one in ATTRIBUTES)
+        if "errors" in wanted:
+            parts.append(finding_errors(self._truth, drafted, self._names))
+        if "priors" in wanted:
+            parts.append(Means({"prior_reference_rate": prior_references(drafts, find_prior_references)}))
+        return Measures(tuple(parts), notes)
+
+    def _of_texts(self, drafts: Sequence[str]) -> list[Measure]:
+        wanted, said = self._config.metrics, [self._words(draft) for draft in drafts]
+        parts: list[Measure] = []
+        if "text" in wanted:
+            parts.append(text_statistics(self._there, said))
+        if "meteor" in wanted:
+            meteor = meteor_statistics(self._there, said, self._wordnet)
+            self.implementations["meteor"] = meteor.name
+            parts.append(meteor)
+        if "chrf" in wanted:
+            self.implementations["chrf"] = "chrF2, characters 1 to 6"
+            parts.append(chrf_statistics(self._references, drafts))
+        for name, judge in self._judges.items():
+            scored = judge_scores(name, self._references, drafts, judge)
+            self.implementations.update({score: f"judge {name}, version {scored.version}" for score in scored.each})
+            parts.append(Means(scored.each))
+        return parts
+
+    def _of_chexpert(self, drafted: Sequence[Findings]) -> list[Measure]:
+        said = [chexpert_observations(one) for one in drafted]
+        five = self._classes(self._observed, said, CHEXPERT_5)
+        return [Classes(self._classes(self._observed, said, CHEXPERT_14), "_14"), Classes(five, "_5")]
+
+    def _classes(self, truth: Sequence[Findings], drafted: Sequence[Findings], names: Sequence[str]) -> FindingScores:
+        policy = Uncertain(self._config.uncertain)
+        return finding_scores(truth, drafted, names, policy, self._config.min_positives)
+
+
+def cleaning_named(name: str) -> Callable[[str], str]:
+    """What is done to texts before they are cut into words: ``none``, or ``masks`` taken out."""
+    return (lambda text: text) if name == "none" else without_masks
+
+
+def without_masks(text: str) -> str:
+    """The text without the marks that de-identification left, ``XXXX`` in Open-i's reports, ``___`` in MIMIC-CXR's."""
+    return " ".join(_MASK.sub(" ", text).split())
+
+
+def _as_scores(counts: ClinicalCounts) -> FindingScores:
+    """The same counts, which also know precision and recall."""
+    everywhere = np.ones_like(counts.truth)
+    return FindingScores(
+        counts.names, counts.truth, counts.drafted, everywhere, counts.positives, Uncertain.NEGATIVE, counts.notes
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether the tables of two measures have the same columns."""
+    if isinstance(one, Classes):
+        return bool(one.found.names == other.found.names)
+    return True
+
+
+def _stacked(one: Any, other: Any) -> Any:
+    """Tables of two measures, one below the other."""
+    if isinstance(one, np.ndarray):
+        return np.concatenate([one, other])
+    if isinstance(one, Means):
+        return Means({name: np.concatenate([values, other.each[name]]) for name, values in one.each.items()})
+    if dataclasses.is_dataclass(one) and not isinstance(one, type):
+        parts = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
+        tables = {
+            name: _stacked(value, getattr(other, name))
+            for name, value in parts.items()
+            if isinstance(value, np.ndarray | FindingScores)
+        }
+        return dataclasses.replace(one, **tables)
+    raise TypeError(type(one).__name__)

@@ -1,0 +1,113 @@
+"""Files of an evaluation: figures, page, pictures, and the drafts that they were computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medmm.io import atomic
+from medmm.metrics.attributes import ATTRIBUTES
+from medmm.metrics.clinical import MACRO
+from medmm.scoring import lines, tables
+from medmm.scoring.comparison_plot import comparison_picture
+from medmm.scoring.drafts import Drafts
+from medmm.scoring.measures import Findings
+from medmm.scoring.other_runs import METRICS, PREDICTIONS, OtherRun
+from medmm.scoring.plots import Bar, finding_bars
+from medmm.scoring.scores import PREFIX, FindingRow, Sample, Scores
+from medmm.types import Prediction
+
+PAGE, PICTURE, DIFFERENCES = "metrics.md", "findings.png", "differences.png"
+OTHERS = "drafts-{}.jsonl"
+_WEIGHTS_SHOWN = 8  # digits
+
+
+def write(
+    out: Path, metrics: Mapping[str, Any], findings: Sequence[FindingRow], compared: Mapping[str, Scores]
+) -> None:
+    """Write ``metrics.json``, ``metrics.md`` and the pictures; those of an earlier evaluation are gone afterwards.
+
+    Args:
+        out: The folder.
+        metrics: The content of ``metrics.json``.
+        findings: How each finding fared.
+        compared: Scores of the baselines.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    for name in (PICTURE, DIFFERENCES):
+        (out / name).unlink(missing_ok=True)
+    pictures = []
+    if findings:
+        _draw(metrics, findings, compared, out / PICTURE)
+        pictures.append(PICTURE)
+    if comparison_picture(metrics, out / DIFFERENCES):
+        pictures.append(DIFFERENCES)
+    atomic.write_json(out / METRICS, metrics)
+    atomic.write_text(out / PAGE, tables.markdown(metrics, findings, metrics["card"]["warnings"], pictures))
+
+
+def write_predictions(
+    out: Path, samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts
+) -> None:
+    """Write ``predictions.jsonl``: a line a study with draft, reference and what is read in either.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    rows = zip(samples, predictions, drafts.findings, strict=True)
+    lines.rewrite(out / PREDICTIONS, (_line(*row) for row in rows))
+
+
+def write_others(out: Path, runs: Sequence[OtherRun]) -> None:
+    """Write the drafts of other runs, so that what was compared can be computed again; earlier ones are removed.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    for file in out.glob(OTHERS.format("*")):
+        file.unlink()
+    for run in runs:
+        name = OTHERS.format(str(run.facts["weights_sha256"])[:_WEIGHTS_SHOWN])
+        rows = ({"study_id": study, "draft": draft} for study, draft in run.drafts.items())
+        lines.rewrite(out / name, rows)
+
+
+def _draw(
+    metrics: Mapping[str, Any], findings: Sequence[FindingRow], compared: Mapping[str, Scores], path: Path
+) -> None:
+    others = {name: {row.name: row.f1 for row in scores.findings} for name, scores in compared.items()}
+    intervals = metrics["ci95"]
+    bars = []
+    for row in findings:
+        values = {"model": row.f1, **{name: f1[row.name] for name, f1 in others.items()}}
+        low, high = intervals.get(f"{PREFIX}{row.name}", (None, None))
+        bars.append(Bar(row.name, row.positives, values, low, high, row.averaged))
+    own = metrics["test"].get(MACRO)
+    macro = {} if own is None else {"model": own, **{name: scores.values[MACRO] for name, scores in compared.items()}}
+    finding_bars(bars, macro, tuple(intervals.get(MACRO, ())), path)
+
+
+def _line(sample: Sample, prediction: Prediction, drafted: Findings) -> dict[str, Any]:
+    findings = {}
+    for name in sorted({*sample.truth, *drafted, *prediction.findings}):
+        known = {"truth": sample.truth.get(name), "draft": drafted.get(name)}
+        entry: dict[str, Any] = {source: str(one.status) if one else "unmentioned" for source, one in known.items()}
+        for attribute in ATTRIBUTES:
+            stated = {source: getattr(one, attribute, None) for source, one in known.items()}
+            if any(stated.values()):
+                entry[attribute] = {source: str(value) for source, value in stated.items() if value}
+        model = prediction.findings.get(name)
+        if model is not None and model.probability is not None:
+            entry["probability"] = round(float(model.probability), 6)
+        findings[name] = entry
+    return {
+        "study_id": sample.study_id,
+        "patient_key": sample.patient_key,
+        "split": sample.split,
+        "draft": prediction.report or "",
+        "reference": sample.reference,
+        "findings": findings,
+    }
