@@ -63,6 +63,8 @@ class PhantomConfig(Section):
 
     @model_validator(mode="after")
     def _objects_fit(self) -> PhantomConfig:
+        if self.layout is not None and (self.modality != "radiograph" or self.objects or self.syntaxes):
+            raise ValueError("a layout says itself what its files are: leave modality, objects and syntaxes out")
         is_series = self.modality == "ct" and self.volume_format == "dicom"
         if "structure_set" in self.objects and not is_series:
             raise ValueError("a structure set needs modality=ct and volume_format=dicom")

@@ -75,7 +75,8 @@ def _without_copies(slices: list[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
     seen: set[Hashable] = set()
     kept = []
     for part in slices:
-        key = (part.sop_uid, part.frame)
+        # who anonymises badly gives every slice one UID: a copy also lies where the other lies
+        key = (part.sop_uid, part.frame, tuple(np.round(part.plane.position, 3)))
         if part.sop_uid is None or key not in seen:
             kept.append(part)
         seen.add(key)

@@ -45,8 +45,9 @@ class SliceSpacing:
 
     @property
     def step_mm(self) -> float:
-        """The usual step: the median, 0 for a single plane."""
-        return float(np.median(np.diff(self.along_mm))) if len(self.along_mm) > 1 else 0.0
+        """The usual step: the lower median, which is a step that is there and no mean with a gap; 0 for one plane."""
+        steps = np.sort(np.diff(self.along_mm))
+        return float(steps[(len(steps) - 1) // 2]) if len(steps) else 0.0
 
     @property
     def is_tilted(self) -> bool:

@@ -148,8 +148,11 @@ def _whole(dataset: Dataset, tag: int) -> int:
 
 
 def _is_localizer(dataset: Dataset) -> bool:
-    """Value 3 of Image Type (PS3.3 C.8.2.1.1.1); MR has no term for it, there the series' description says so."""
-    words = [*elements.texts(dataset, _IMAGE_TYPE), elements.text(dataset, _DESCRIPTION) or ""]
+    """Value 3 of Image Type (PS3.3 C.8.2.1.1.1); where it is missing, or MR has no term for it, the description."""
+    kind = elements.texts(dataset, _IMAGE_TYPE)
+    words = list(kind)
+    if len(kind) < 3 or elements.text(dataset, MODALITY) != "CT":
+        words.append(elements.text(dataset, _DESCRIPTION) or "")
     return any(_LOCALIZER.search(word) for word in words)
 
 

@@ -139,7 +139,7 @@ def _volumes(
     affine = grid.affine if size is None else grid.affine @ stretch(rows / size, columns / size)
     header = _header(stack, reader)
     if window == "auto":
-        array, header["window"], header["inverted"] = _shown(stack, array)
+        array, header["window"], header["inverted"] = _shown(stack, array, exact=size is None)
     steps = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
     return [Image(array[None], affine, steps, header, (*stack.notes, *notes, *grid.notes))]
 
@@ -210,12 +210,21 @@ def _header(stack: Stack, reader: _Reader) -> dict[str, Any]:
     return about
 
 
-def _shown(stack: Stack, array: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], dict[str, Any], bool]:
-    """Grey in [0, 1] by the window of the middle slice, else by the range of the volume; in place where it can be."""
+def _shown(
+    stack: Stack, array: npt.NDArray[np.float32], exact: bool
+) -> tuple[npt.NDArray[np.float32], dict[str, Any], bool]:
+    """Grey in [0, 1] by the window of the middle slice, else by the range of the volume; in place where it can be.
+
+    Padding is black and no part of the range, where voxels are ``exact``, not means with their neighbours.
+    """
     source = open_dataset(stack.slices[len(stack.slices) // 2].path, IMAGE_TAGS, with_pixels=True)
     layout = layout_of(source.dataset, source.syntax, source.big_endian)
     grey = greyscale.greyscale_of(source.dataset, layout)
     told: dict[str, Any]
+    padding = _padding(grey) if exact else None
+    absent = None if padding is None else (array >= padding[0]) & (array <= padding[1])
+    if absent is not None and absent.all():
+        absent = None
     if isinstance(grey.voi, greyscale.Window):
         told = {"function": grey.voi.function, "center": grey.voi.center, "width": grey.voi.width}
         array = grey.voi.apply(array)
@@ -224,13 +233,28 @@ def _shown(stack: Stack, array: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np
         for plane in array:
             plane[...] = grey.voi.display(plane)
     else:
-        low, high = float(array.min()), float(array.max())
+        there: Any = True if absent is None else ~absent
+        low = float(array.min(where=there, initial=np.inf))
+        high = float(array.max(where=there, initial=-np.inf))
         told = {"function": "RANGE", "low": low, "high": high}
         array -= np.float32(low)
         array *= np.float32(1 / (high - low) if high > low else 0)
+        np.clip(array, 0, 1, out=array)
     if grey.inverted and told.get("low", 0) != told.get("high", 1):
         np.subtract(1, array, out=array)
+    if absent is not None:
+        array[absent] = 0
     return array, told, grey.inverted
+
+
+def _padding(grey: greyscale.Greyscale) -> tuple[float, float] | None:
+    """Range of the padding after the modality LUT; None without any, or where each slice has its own rescale."""
+    if grey.padding is None or grey.table is not None:
+        return None
+    slope, intercept = grey.rescale_of(0)
+    ends = sorted(end * slope + intercept for end in grey.padding)
+    room = abs(slope) / 4  # stored values are whole numbers
+    return ends[0] - room, ends[1] + room
 
 
 class _Reader:

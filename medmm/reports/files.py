@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,8 +74,12 @@ def _of_text(text: str) -> Report:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST:
-            _refuse(path.stat().st_size, _LARGEST)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            what, expected = "the report is no file", "a file"
+            raise ReportError(Reason.REPORT_UNREADABLE, what, got="a folder, a pipe or a device", expected=expected)
+        if status.st_size > _LARGEST:
+            _refuse(status.st_size, _LARGEST)
         return path.read_bytes()
     except FileNotFoundError:
         raise ReportError(Reason.FILE_MISSING, "there is no such report file", expected="a report file") from None

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from medmm.io import atomic
 from medmm.scoring.baselines import NAMES
 from medmm.scoring.scores import LESS_IS_BETTER, summary_names
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _LOOKS = {
-    "against": ("the other run", "#004466", "o"),
-    "nearest_image": ("nearest training image's report", "#D55E00", "D"),
-    "most_frequent": ("most frequent training report", "#000000", "s"),
-    "swapped_image": ("model, another study's image", "#882255", "^"),
+    "against": ("this run minus the other run", "#004466", "o"),
+    "nearest_image": ("minus nearest training image's report", "#D55E00", "D"),
+    "most_frequent": ("minus most frequent training report", "#000000", "s"),
+    "swapped_image": ("minus itself on another study's image", "#882255", "^"),
+}
+_WORDS = {
+    **{f"bleu_{order}": f"BLEU-{order}" for order in range(1, 5)},
+    "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
+    "chrf": "chrF",
+    "bertscore_f1": "BERTScore F1",
+    "prior_reference_rate": "speaks of priors",
 }
 _ROW = 0.42  # inches
+_SHIFT = 0.26  # of a row, between two marks in it
 _UNBOUNDED = frozenset(("cider_d", "hallucinated_per_report", "omitted_per_report"))
 """Metrics that are no shares: drawn on the axis of the shares they would hide the others, so they are left out."""
 
@@ -47,30 +61,38 @@ def comparison_picture(metrics: Mapping[str, Any], path: Path) -> bool:
     figure = figures.Figure(figsize=(8.0, 1.6 + _ROW * len(names)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    shifts = [0.26 * (place - (len(series) - 1) / 2) for place in range(len(series))]
-    for shift, (key, found) in zip(shifts, series.items(), strict=True):
-        words, colour, shape = _LOOKS[key]
-        shown = [(row, found[name], name) for row, name in enumerate(names) if "ci95" in found.get(name, {})]
-        signs = [-1.0 if name in LESS_IS_BETTER else 1.0 for _, _, name in shown]
-        values = [sign * entry["difference"] for sign, (_, entry, _) in zip(signs, shown, strict=True)]
-        bounds = [sorted(sign * one for one in entry["ci95"]) for sign, (_, entry, _) in zip(signs, shown, strict=True)]
-        reach = [
-            [max(0.0, value - low) for value, (low, _) in zip(values, bounds, strict=True)],
-            [max(0.0, high - value) for value, (_, high) in zip(values, bounds, strict=True)],
-        ]
-        rows = [row + shift for row, _, _ in shown]
-        axes.errorbar(values, rows, xerr=reach, fmt=shape, color=colour, label=words, markersize=5, capsize=2.5)
-    axes.axvline(0.0, color="#555555", linewidth=1.0, zorder=0)
-    axes.set_yticks(range(len(names)), [_label(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel("this run minus the other, with 95% interval; right of zero this run is better")
-    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    for place, (key, found) in enumerate(series.items()):
+        _draw(axes, found, names, key, _SHIFT * (place - (len(series) - 1) / 2))
+    _dress(axes, names)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     return True
+
+
+def _draw(axes: Axes, found: Mapping[str, Any], names: Sequence[str], key: str, shift: float) -> None:
+    words, colour, shape = _LOOKS[key]
+    rows, values, reach = [], [], []
+    for row, name in enumerate(names):
+        entry = found.get(name, {})
+        if "ci95" in entry:
+            sign = -1.0 if name in LESS_IS_BETTER else 1.0
+            value, (low, high) = sign * entry["difference"], sorted(sign * bound for bound in entry["ci95"])
+            rows.append(row + shift)
+            values.append(value)
+            reach.append([max(0.0, value - low), max(0.0, high - value)])
+    spread = np.array(reach, np.float64).reshape(-1, 2).T
+    axes.errorbar(values, rows, xerr=spread, fmt=shape, color=colour, label=words, markersize=5, capsize=2.5)
+
+
+def _dress(axes: Axes, names: Sequence[str]) -> None:
+    axes.axvline(0.0, color="#555555", linewidth=1.0, zorder=0)
+    axes.set_yticks(range(len(names)), [_label(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel("difference with 95% interval; right of zero this run is better")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _series(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -80,4 +102,5 @@ def _series(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _label(name: str) -> str:
-    return name.replace("_", " ") + (" (turned round)" if name in LESS_IS_BETTER else "")
+    words = _WORDS.get(name, name.replace("_", " ").replace(" f1 ", " F1 "))
+    return f"{words} (sign turned)" if name in LESS_IS_BETTER else words

@@ -109,7 +109,7 @@ def _swaps(patients: Sequence[str], rounds: int, seed: int) -> Iterator[Floats]:
 
 
 def _right(measures: Measures) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    for part in measures.parts:
+    for part in measures.parts.values():
         if isinstance(part, FindingErrors):
             yield "exact_match", part.exact > 0
         if isinstance(part, Classes) and not part.suffix:

@@ -20,7 +20,7 @@ from medmm.scoring.drafting import DraftingModel, Progress, adopt, draft_all
 from medmm.scoring.drafts import Drafts, copied, swapped
 from medmm.scoring.images import prepared
 from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, recipe_hash
-from medmm.scoring.samples import MOST_TRAINING, Material, finding_names, gather
+from medmm.scoring.samples import MOST_TRAINING, Material, every_name, finding_names, gather
 from medmm.scoring.scores import FindingRow, Scorer
 from medmm.types import Prediction
 
@@ -160,7 +160,8 @@ def evaluate_model(  # noqa: PLR0913
     material, labeler = drawn.material, choose_labeler(config.labeler)
     samples = material.samples
     drafts = Drafts.of([prediction.report or "" for prediction in drawn.predictions], labeler)
-    scorer = Scorer(samples, finding_names(samples, config), config.evaluate, config.seed)
+    names, every = finding_names(samples, config), every_name(samples, config)
+    scorer = Scorer(samples, names, config.evaluate, config.seed, every)
     scores = scorer.score(drafts.texts, drafts.findings, with_intervals=True)
     beside = {name: Drafts.of(texts, labeler) for name, texts in drawn.copied.items()}
     if config.evaluate.baselines and (of_others := swapped(samples, drafts, config.seed)) is not None:

@@ -75,25 +75,25 @@ class Measures:
     """All statistics of one set of drafts.
 
     Attributes:
-        parts: The statistics.
+        parts: The statistics, by what they are of.
         notes: What was left out, and why.
     """
 
-    parts: tuple[Measure, ...]
+    parts: Mapping[str, Measure]
     notes: tuple[str, ...] = ()
 
     def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
         """Every score, as :meth:`Measure.scores`."""
-        return {name: value for part in self.parts for name, value in part.scores(weights).items()}
+        return {name: value for part in self.parts.values() for name, value in part.scores(weights).items()}
 
     def beside(self, other: Measures) -> Measures:
         """Both sets of drafts of the same n studies as one of 2n: ``other``'s rows follow.
 
-        Weights ``[resamples, 2n]`` then choose for each study whose draft counts. Parts whose columns differ, because
-        uncertain mentions are ignored, are left out.
+        Weights ``[resamples, 2n]`` then choose for each study whose draft counts. Left out are parts that one side does
+        not have, and those whose columns differ because uncertain mentions are ignored.
         """
-        pairs = zip(self.parts, other.parts, strict=True)
-        return Measures(tuple(_stacked(*pair) for pair in pairs if _alike(*pair)))
+        pairs = {name: (part, other.parts[name]) for name, part in self.parts.items() if name in other.parts}
+        return Measures({name: _stacked(*pair) for name, pair in pairs.items() if _alike(*pair)})
 
 
 class Instruments:
@@ -102,7 +102,8 @@ class Instruments:
     Args:
         references: Each study's reference text.
         truth: Each study's findings.
-        names: Findings to look at.
+        names: Findings of ``clinical_f1_macro``.
+        every: All findings that can be compared.
         config: What to measure, and how.
 
     Raises:
@@ -111,9 +112,15 @@ class Instruments:
     """
 
     def __init__(
-        self, references: Sequence[str], truth: Sequence[Findings], names: Sequence[str], config: EvaluateConfig
+        self,
+        references: Sequence[str],
+        truth: Sequence[Findings],
+        names: Sequence[str],
+        every: Sequence[str],
+        config: EvaluateConfig,
     ) -> None:
-        self._references, self._truth, self._names, self._config = list(references), list(truth), tuple(names), config
+        self._references, self._truth, self._config = list(references), list(truth), config
+        self._names, self._every = tuple(names), tuple(every)
         tokens, clean = tokenizer_named(config.tokenizer), cleaning_named(config.cleaning)
         self._words: Callable[[str], list[str]] = lambda text: tokens(clean(text))
         self._there = [self._words(text) for text in self._references]
@@ -133,47 +140,58 @@ class Instruments:
         Raises:
             UsageError: A judge does not give a finite number a study.
         """
-        wanted = self._config.metrics
-        parts: list[Measure] = self._of_texts(drafts)
-        notes: tuple[str, ...] = ()
+        wanted, parts = self._config.metrics, self._of_texts(drafts)
+        notes: list[str] = []
         if "clinical" in wanted:
             counts = clinical_counts(self._truth, drafted, self._config.min_positives, self._names)
-            parts.append(Classes(_as_scores(counts), ""))
-            notes = counts.notes
+            parts["clinical"] = Classes(_as_scores(counts), "")
+            notes.extend(counts.notes)
+            parts["clinical_all"] = Classes(self._classes(self._truth, drafted, self._every), "_all")
         if "chexpert" in wanted:
-            parts.extend(self._of_chexpert(drafted))
-        if "clinical" in wanted and self._config.uncertain != Uncertain.NEGATIVE:
-            parts.append(Classes(self._classes(self._truth, drafted, self._names), "_all"))
+            said = [chexpert_observations(one) for one in drafted]
+            for number, names in ((14, CHEXPERT_14), (5, CHEXPERT_5)):
+                parts[f"chexpert_{number}"] = Classes(self._classes(self._observed, said, names), f"_{number}")
         if "attributes" in wanted:
-            parts.extend(attribute_agreement(self._truth, drafted, one, self._names) for one in ATTRIBUTES)
+            agreements, left = self._of_attributes(drafted)
+            parts |= agreements
+            notes.extend(left)
         if "errors" in wanted:
-            parts.append(finding_errors(self._truth, drafted, self._names))
+            parts["errors"] = finding_errors(self._truth, drafted, self._every)
         if "priors" in wanted:
-            parts.append(Means({"prior_reference_rate": prior_references(drafts, find_prior_references)}))
-        return Measures(tuple(parts), notes)
+            parts["priors"] = Means({"prior_reference_rate": prior_references(drafts, find_prior_references)})
+        return Measures(parts, tuple(notes))
 
-    def _of_texts(self, drafts: Sequence[str]) -> list[Measure]:
+    def _of_texts(self, drafts: Sequence[str]) -> dict[str, Measure]:
         wanted, said = self._config.metrics, [self._words(draft) for draft in drafts]
-        parts: list[Measure] = []
+        parts: dict[str, Measure] = {}
         if "text" in wanted:
-            parts.append(text_statistics(self._there, said))
+            parts["text"] = text_statistics(self._there, said)
         if "meteor" in wanted:
             meteor = meteor_statistics(self._there, said, self._wordnet)
             self.implementations["meteor"] = meteor.name
-            parts.append(meteor)
+            parts["meteor"] = meteor
         if "chrf" in wanted:
             self.implementations["chrf"] = "chrF2, characters 1 to 6"
-            parts.append(chrf_statistics(self._references, drafts))
+            parts["chrf"] = chrf_statistics(self._references, drafts)
         for name, judge in self._judges.items():
             scored = judge_scores(name, self._references, drafts, judge)
             self.implementations.update({score: f"judge {name}, version {scored.version}" for score in scored.each})
-            parts.append(Means(scored.each))
+            parts[f"judge {name}"] = Means(scored.each)
         return parts
 
-    def _of_chexpert(self, drafted: Sequence[Findings]) -> list[Measure]:
-        said = [chexpert_observations(one) for one in drafted]
-        five = self._classes(self._observed, said, CHEXPERT_5)
-        return [Classes(self._classes(self._observed, said, CHEXPERT_14), "_14"), Classes(five, "_5")]
+    def _of_attributes(self, drafted: Sequence[Findings]) -> tuple[dict[str, Measure], list[str]]:
+        """Agreement on each attribute that enough findings state on both sides."""
+        parts: dict[str, Measure] = {}
+        few = []
+        for name in ATTRIBUTES:
+            agreement = attribute_agreement(self._truth, drafted, name, self._every)
+            if agreement.compared >= self._config.min_positives:
+                parts[name] = agreement
+            else:
+                few.append(f"{name} ({agreement.compared})")
+        least = self._config.min_positives
+        left = f"agreement is left out where fewer than {least} findings of truth and draft state it: {', '.join(few)}"
+        return parts, [left] if few else []
 
     def _classes(self, truth: Sequence[Findings], drafted: Sequence[Findings], names: Sequence[str]) -> FindingScores:
         policy = Uncertain(self._config.uncertain)

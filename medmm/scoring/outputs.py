@@ -81,7 +81,7 @@ def _draw(
     others = {name: {row.name: row.f1 for row in scores.findings} for name, scores in compared.items()}
     intervals = metrics["ci95"]
     bars = []
-    for row in findings:
+    for row in [row for row in findings if row.averaged] or findings:  # of a few studies the table is enough
         values = {"model": row.f1, **{name: f1[row.name] for name, f1 in others.items()}}
         low, high = intervals.get(f"{PREFIX}{row.name}", (None, None))
         bars.append(Bar(row.name, row.positives, values, low, high, row.averaged))

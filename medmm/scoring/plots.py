@@ -103,7 +103,7 @@ def _dress(axes: Axes, rows: Sequence[Bar]) -> None:
     axes.set_yticks(range(len(rows)), [_label(bar) for bar in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("F1, present against rest; in brackets the studies that have the finding")
+    axes.set_xlabel("F1, present against rest (in brackets: studies that have it)")
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

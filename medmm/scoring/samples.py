@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.errors import Reason, StudyError
-from medmm.reports.findings import NO_FINDING
+from medmm.reports.findings import CORE_FINDINGS, NO_FINDING
 from medmm.reports.labelers import choose_labeler
 from medmm.reports.target import target_text
 from medmm.scoring.measures import Findings
@@ -95,11 +95,24 @@ def truth_source(config: Config) -> str:
 
 
 def finding_names(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
-    """Findings to look at: those of the truth table, else all that the labeler knows; ``no_finding`` is none."""
+    """Findings of ``clinical_f1_macro``: those of the truth table, else the core of the labeler's; never ``no_finding``.
+
+    A wider vocabulary does not change them, so that the figure stays what it was.
+    """
+    return _names(samples, config, CORE_FINDINGS)
+
+
+def every_name(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
+    """All findings that can be compared: those of the truth table, else all that the labeler knows."""
+    return _names(samples, config, None)
+
+
+def _names(samples: Sequence[Sample], config: Config, core: Collection[str] | None) -> tuple[str, ...]:
     if config.data.reader in _WITH_TRUTH_TABLE:
         names = {name for sample in samples for name in sample.truth}
     else:
         names = set(choose_labeler(config.labeler).findings)
+        names = names & set(core) if core is not None and config.labeler.name == "rules" else names
     return tuple(sorted(names - {NO_FINDING}))
 
 

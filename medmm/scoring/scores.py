@@ -105,20 +105,29 @@ class Scorer:
 
     Args:
         samples: The studies.
-        names: Findings to look at.
+        names: Findings of ``clinical_f1_macro``.
         config: What to measure, number of resamples and of positives.
         seed: Seed of the bootstrap.
+        every: All findings that can be compared; None takes ``names``.
 
     Raises:
         UsageError: A judge cannot be had.
         DataError: There is no usable model for BERTScore.
     """
 
-    def __init__(self, samples: Sequence[Sample], names: Sequence[str], config: EvaluateConfig, seed: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        names: Sequence[str],
+        config: EvaluateConfig,
+        seed: int,
+        every: Sequence[str] | None = None,
+    ) -> None:
         self.patients = [sample.patient_key for sample in samples]
         self._names, self._config, self._seed = tuple(names), config, seed
         self._truth = [sample.truth for sample in samples]
-        self._instruments = Instruments([sample.reference for sample in samples], self._truth, names, config)
+        references = [sample.reference for sample in samples]
+        self._instruments = Instruments(references, self._truth, names, names if every is None else every, config)
 
     @property
     def implementations(self) -> dict[str, str]:

@@ -156,7 +156,7 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
         f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
         f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
         f"Truth of the findings: {card['truth']}; drafts are read by labeler `{card['labeler']}` version"
-        f" {card['labeler_version']}{words}. Uncertain mentions count as {card['uncertain']} in the CheXpert classes.",
+        f" {card['labeler_version']}{words}. Uncertain mentions count as {card['uncertain']} for 14, 5 and all classes.",
         f"Target: {' and '.join(card['sections'])}{otherwise}{priors}.",
         f"Words are cut by the `{card['tokenizer']}` tokenizer after cleaning `{card['cleaning']}`.",
         f"Different drafts: {drafts['distinct']} (references: {drafts['distinct_references']}), the most frequent one"

@@ -224,3 +224,64 @@ def test_a_folder_of_everything_is_read(shared):
     assert series.array.shape == (1, 20, 512, 512)
     assert "header_invalid" in series.notes[-1]
     assert all(image.affine is not None and np.isfinite(image.affine).all() for image in images)
+
+
+def _series_with(tmp_path, change):
+    """Six slices of a phantom series, each dataset changed before it is written again."""
+    values = np.arange(6 * 8 * 8, dtype=np.int16).reshape(6, 8, 8)
+    affine = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
+    for number, path in enumerate(write_series(tmp_path, values, affine)):
+        dataset = pydicom.dcmread(path)
+        change(dataset, number)
+        dataset.save_as(path, enforce_file_format=True)
+    return tmp_path
+
+
+def test_slices_that_share_an_instance_uid_and_lie_elsewhere_are_kept(tmp_path):
+    def anonymise(dataset, number):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+
+    (volume,) = medmm.read_volumes(_series_with(tmp_path, anonymise))
+    assert volume.array.shape == (1, 6, 8, 8)
+
+
+def test_a_word_in_the_description_of_an_axial_ct_makes_no_localizer(tmp_path):
+    def describe(dataset, number):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.SeriesDescription = "CHEST POST SCOUT"
+
+    (volume,) = medmm.read_volumes(_series_with(tmp_path, describe))
+    assert not any("ocalizer" in note for note in volume.notes)
+
+
+def test_three_slices_with_a_wide_gap_are_not_filled_up(tmp_path):
+    paths = sorted(_series_with(tmp_path, lambda dataset, number: None).iterdir())
+    for path in paths[3:]:
+        path.unlink()
+    dataset = pydicom.dcmread(paths[2])
+    dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], dataset.ImagePositionPatient[2] + 297]
+    dataset.save_as(paths[2], enforce_file_format=True)
+    assert max(volume.array.shape[1] for volume in medmm.read_volumes(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_no_part_of_the_range(tmp_path, photometric):
+    """Stored values run from 1024 to 1407; 0 is padding."""
+
+    def pad(dataset, number):
+        pixels = dataset.pixel_array.copy()
+        pixels[0, :3] = 0
+        dataset.PixelData = pixels.astype("<u2").tobytes()
+        dataset.add_new(0x00280120, "US", 0)
+        dataset.PhotometricInterpretation = photometric
+        for keyword in ("WindowCenter", "WindowWidth"):
+            if keyword in dataset:
+                delattr(dataset, keyword)
+
+    (volume,) = medmm.read_volumes(_series_with(tmp_path, pad), window="auto")
+    low, high = volume.header["window"]["low"], volume.header["window"]["high"]
+    assert (low, high) == (3.0, 383.0)
+    planes = volume.array[0].reshape(6, -1)
+    assert (np.sort(planes, axis=1)[:, :3] == 0).all()
+    row = volume.array[0, 0, 0]
+    assert (row[:3] == 0).all() or (row[-3:] == 0).all()

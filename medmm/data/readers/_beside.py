@@ -35,6 +35,8 @@ def is_report(path: Path) -> bool:
 
 def _holds_fhir_report(path: Path) -> bool:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return b'"DiagnosticReport"' in file.read(_LOOKED_AT)
     except OSError:

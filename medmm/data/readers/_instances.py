@@ -40,6 +40,8 @@ def unreadable(path: Path, error: StudyError) -> Rejection:
 def _says_dicom(path: Path) -> bool:
     """Whether ``DICM`` stands behind a preamble of 128 bytes (PS3.10 7.1)."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:

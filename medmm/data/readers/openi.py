@@ -23,6 +23,7 @@ from medmm.reports.parse import OpeniReport, parse_openi_xml
 from medmm.types import ImageRef, Rejection, Study
 
 _IMAGE_KINDS = (".png", ".jpg", ".jpeg", ".dcm")
+_PNG = "NLMCXR_png"  # what the collection's archive of images unpacks to
 _ARCHIVES = (".tgz", ".tar.gz", ".tar")
 _LARGEST_XML = 4 << 20  # bytes; the collection's longest report has 30 kB
 _ID = re.compile(r"[\w.\-]+")  # an image id that cannot lead out of its folder
@@ -43,7 +44,8 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
         expected = "a folder of .xml reports, indiana_reports.csv or " + ", ".join(_ARCHIVES)
         raise DataError("not an Open-i source", where="data.path", got=f"'{path.suffix}'", expected=expected)
     beside = path if path.is_dir() else path.parent
-    root = root_folder(config.image_root, beside, "data.image_root")
+    unpacked = next((one for one in (beside / _PNG, beside.parent / _PNG) if one.is_dir()), beside)
+    root = root_folder(config.image_root, unpacked, "data.image_root")
     return _items(path, root, config.image_root is not None)
 
 
@@ -125,7 +127,7 @@ def _archive(path: Path) -> Iterator[tuple[str, bytes]]:
 def _content(file: Path) -> bytes:
     """A file's bytes; none, which the parser refuses, where it cannot be read or is far too long for a report."""
     try:
-        return file.read_bytes() if file.stat().st_size <= _LARGEST_XML else b""
+        return file.read_bytes() if file.is_file() and file.stat().st_size <= _LARGEST_XML else b""
     except OSError:
         return b""
 

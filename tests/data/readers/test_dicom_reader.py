@@ -250,6 +250,16 @@ def test_the_reports_table_may_say_their_day(layouts, tmp_path):
         dicom.read(at(tmp_path / "in", reports=table, report_date_column="day"))
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(layouts, tmp_path):
+    layouts.write_dicom(tmp_path / "1.dcm", study="1.1")
+    for name in ("pipe", "pipe.dcm", "pipe.txt", "pipe.csv", "pipe.json"):
+        os.mkfifo(tmp_path / name)
+    (study,), rejected = split(at(tmp_path))
+    assert [image.path.name for image in study.images] == ["1.dcm"]
+    assert {"pipe", "pipe.dcm", "pipe.txt"} <= {one.path.name for one in rejected}
+
+
 def test_study_of_two_patients(layouts, tmp_path):
     layouts.write_dicom(tmp_path / "1.dcm", study="1.1", number=1, patient="DOE")
     layouts.write_dicom(tmp_path / "2.dcm", study="1.1", number=2, patient="ROE")
