@@ -47,6 +47,7 @@ class Reason(StrEnum):
     GEOMETRY_MISSING = "geometry_missing"
     GEOMETRY_REFUSED = "geometry_refused"
     IMAGE_SURPLUS = "image_surplus"
+    IMAGE_DUPLICATE = "image_duplicate"
     IMAGE_WITHOUT_REPORT = "image_without_report"
     IMAGE_WITHOUT_MASK = "image_without_mask"
     IMAGE_WITHOUT_QUESTION = "image_without_question"

@@ -35,6 +35,7 @@ _TAGS = 20
 _PRIVATE = 0o600
 _PASSED_OVER = {  # which is no failure: files of another kind beside the images, images that nobody can learn from
     Reason.NOT_AN_IMAGE: "other_files",
+    Reason.IMAGE_DUPLICATE: "copies",
     Reason.REFERENCE_WITHHELD: "reference_withheld",
 }
 

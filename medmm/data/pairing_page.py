@@ -34,6 +34,7 @@ _WORDS = {
     "patients_in_several_splits": "Patients on both sides of the source's own split",
     "studies_without_patient": "Studies that name no patient: each counts as a patient of its own",
     "other_files": "Files of another kind, passed over",
+    "copies": "Copies of a file of the same study, passed over",
     "reference_withheld": "Test images whose masks the data do not bring, passed over",
 }
 _REASONS = {

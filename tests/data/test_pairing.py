@@ -75,7 +75,7 @@ def test_json_counts_what_was_paired_and_what_not(awkward):
     assert record["counts"] == {
         "studies": 38, "patients": 13 + 1, "images": 38, "reports": 34, "paired": 34, "image_without_report": 4,
         "report_without_image": 1, "report_without_target": 0, "patients_in_several_splits": 12, "report_empty": 4,
-        "report_shared": 0, "other_files": 0, "studies_without_patient": 0, "reference_withheld": 0,
+        "report_shared": 0, "other_files": 0, "studies_without_patient": 0, "reference_withheld": 0, "copies": 0,
         "with_masks": 0, "with_questions": 0,
     }  # fmt: skip
     assert record["patients_known"] is True
@@ -167,7 +167,7 @@ def test_quarantine_keeps_tags_of_the_first_and_counts_all(tmp_path):
             aside.add(Rejection(f"s{number}", Reason.FILE_EMPTY, "the file is empty", Path(f"/d/{number}")))
         aside.add(Rejection("n", Reason.NOT_AN_IMAGE, "a file of another kind", Path("/d/M\udcfcller")))
     assert aside.reasons() == {"file_empty": 50}
-    assert aside.passed_over() == {"other_files": 1, "reference_withheld": 0}
+    assert aside.passed_over() == {"other_files": 1, "copies": 0, "reference_withheld": 0}
     assert aside.tags() == {"file_empty": [study_tag(f"s{number}") for number in range(20)]}
     lines = [json.loads(line) for line in (tmp_path / "q.jsonl").read_text().splitlines()]
     assert len(lines) == 51

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ _OTHER_KINDS = frozenset(
     ".csv .tsv .json .jsonl .parquet .xlsx .md .html .pdf .doc .docx .rtf .png .jpg .jpeg .gif .bmp .tif .tiff .nii "
     ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
 )
+
+
+def walk(root: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder as ``os.walk`` does, also through linked folders, each folder once: links may run in a circle."""
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, onerror=onerror, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder, folders, names
 
 
 def other_kind(path: Path) -> Rejection | None:
@@ -66,6 +79,15 @@ def record_of(path: Path, header: DicomHeader) -> dict[str, Any]:
         "age": header.age_years,
         "device": header.device,
     }
+
+
+def masks_of(records: Sequence[dict[str, Any]]) -> dict[str, Path]:
+    """``segmentation``, ``segmentation_2``, ..., ``structure_set``, ...: DICOM objects, in the order of their paths."""
+    masks: dict[str, Path] = {}
+    for kind, path in sorted((record["mask_kind"], record["mask"]) for record in records if "mask" in record):
+        number = 1 + sum(name.startswith(kind) for name in masks)
+        masks[kind if number == 1 else f"{kind}_{number}"] = Path(path)
+    return masks
 
 
 def image_ref(record: Mapping[str, Any]) -> ImageRef:

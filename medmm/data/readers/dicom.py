@@ -10,8 +10,8 @@ Segmentations and structure sets are the study's masks.
 
 from __future__ import annotations
 
+import filecmp
 import itertools
-import os
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from medmm.data.readers._common import age_band, lone_patient_key, patient_key, 
 from medmm.data.readers._documents import document_reports, is_document, object_name
 from medmm.data.readers._files import file_id, report_at, report_from, source_path
 from medmm.data.readers._grouping import Groups
-from medmm.data.readers._instances import image_ref, other_kind, record_of, unreadable
+from medmm.data.readers._instances import image_ref, masks_of, other_kind, record_of, unreadable, walk
 from medmm.data.readers._messages import is_messages, join_messages
 from medmm.data.readers._rows import Table, open_table
 from medmm.errors import DataError, Reason, StudyError
@@ -55,7 +55,7 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     root = source_path(config.path)
     if not root.is_dir():
         raise DataError("is a file, not a folder of studies", where="data.path", got=f"'{root.suffix}'")
-    if not any(names for _, _, names in os.walk(root)):
+    if not any(names for _, _, names in walk(root)):
         raise DataError("the folder is empty", where="data.path", expected="DICOM files")
     table, messages = None, None
     if config.reports is not None and is_messages(source_path(config.reports, "data.reports")):
@@ -109,6 +109,7 @@ class _Scan:
     _documents: list[tuple[str, Path]] = field(default_factory=list)
     _masks: list[tuple[str, str, Path]] = field(default_factory=list)
     _kinds: Counter[str] = field(default_factory=Counter)
+    _instances: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._places = Places(self.root)
@@ -138,7 +139,7 @@ class _Scan:
         The files are looked at some way ahead of the headers that come of them, hence the queues.
         """
         faults: list[OSError] = []
-        for folder, folders, names in os.walk(self.root, onerror=faults.append):
+        for folder, folders, names in walk(self.root, faults.append):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
             reports = [path for path in paths if is_report(path)] if self.texts_are_reports else []
@@ -171,6 +172,11 @@ class _Scan:
             else:
                 yield Rejection(owner, Reason.REPORT_WITHOUT_IMAGE, "no image belongs to the report's study", path)
 
+    def _is_copy(self, path: Path, header: DicomHeader) -> bool:
+        """Whether a file is one that has come before, byte for byte; who anonymises badly gives all one UID."""
+        first = self._instances.setdefault(header.sop_uid, path) if header.sop_uid else path
+        return first is not path and filecmp.cmp(first, path, shallow=False)
+
     def masks(self) -> Iterator[Rejection]:
         """Give each segmentation and structure set to its study; yield those whose images are not here."""
         for owner, modality, path in self._masks:
@@ -190,6 +196,8 @@ class _Scan:
             yield Rejection(study_id, Reason.NOT_AN_IMAGE, f"an object about images ({object_name(header)})", path)
         elif not header.has_pixels or header.rows is None or header.modality in _NO_IMAGE:
             yield Rejection(study_id, Reason.NO_PIXELS, f"an object without an image ({object_name(header)})", path)
+        elif self._is_copy(path, header):
+            yield Rejection(study_id, Reason.IMAGE_DUPLICATE, "a copy of another file of the study", path)
         else:
             self.groups.add(study_id, record_of(path, header))
             self._places.add(study_id, path, header.accession or None, keep_name)
@@ -248,22 +256,13 @@ def _study(
         patient_key=study_key(patients.pop(), study_id),
         images=tuple(map(image_ref, headers)),
         report=reports[0] if reports else None,
-        masks=_masks(records),
+        masks=masks_of(records),
         sex=sex_code(first("sex")),
         age_band=age_band(first("age")),
         device=first("device"),
         days=placed[0],
         priors=placed[1],
     )
-
-
-def _masks(records: Sequence[dict[str, Any]]) -> dict[str, Path]:
-    """``segmentation``, ``segmentation_2``, ..., ``structure_set``, ...: DICOM objects, in the order of their paths."""
-    masks: dict[str, Path] = {}
-    for kind, path in sorted((record["mask_kind"], record["mask"]) for record in records if "mask" in record):
-        number = 1 + sum(name.startswith(kind) for name in masks)
-        masks[kind if number == 1 else f"{kind}_{number}"] = Path(path)
-    return masks
 
 
 def _dated(report: Report, records: Sequence[dict[str, Any]], day: date) -> Report:

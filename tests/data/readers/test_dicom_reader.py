@@ -207,10 +207,10 @@ def test_broken_files_are_set_aside_and_others_passed_over(layouts, tmp_path):
     (tmp_path / "photo.png").write_bytes(whole)  # DICOM in spite of its name, and a copy of the same image
     layouts.write_dicom(tmp_path / "sr.dcm", study="1.1", number=5, Modality="SR")
     studies, rejected = split(at(tmp_path))
-    assert [image.path.name for image in studies[0].images] == ["photo.png", "whole.dcm"]
+    assert [image.path.name for image in studies[0].images] == ["photo.png"]
     assert {one.path.name: one.reason for one in rejected} == {
         "empty.dcm": Reason.FILE_EMPTY, "text.dcm": Reason.FILE_UNREADABLE, "noise": Reason.NOT_AN_IMAGE,
-        "list.csv": Reason.NOT_AN_IMAGE, "sr.dcm": Reason.NO_PIXELS,
+        "list.csv": Reason.NOT_AN_IMAGE, "sr.dcm": Reason.NO_PIXELS, "whole.dcm": Reason.IMAGE_DUPLICATE,
     }  # fmt: skip
 
 
@@ -248,6 +248,17 @@ def test_the_reports_table_may_say_their_day(layouts, tmp_path):
     assert study.report.days_after == -1
     with pytest.raises(DataError, match="report_date_column"):
         dicom.read(at(tmp_path / "in", reports=table, report_date_column="day"))
+
+
+def test_linked_folders_are_read_once(layouts, tmp_path):
+    layouts.write_dicom(tmp_path / "elsewhere" / "1.dcm", study="1.2")
+    layouts.write_dicom(tmp_path / "in" / "own" / "1.dcm", study="1.1")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "own" / "round").symlink_to(tmp_path / "in")
+    studies, rejected = split(at(tmp_path / "in"))
+    assert sorted((one.study_id, len(one.images)) for one in studies) == [("1.1", 1), ("1.2", 1)]
+    assert rejected == []
 
 
 @pytest.mark.timeout(20)
