@@ -200,7 +200,7 @@ class EvaluateConfig(Section):
     and 5 CheXpert classes, ``attributes`` side, zone and severity, ``errors`` findings made up and left out, ``priors``
     comparisons with earlier studies."""
     uncertain: Literal["negative", "positive", "ignored"] = "negative"
-    """What an uncertain mention counts as for the CheXpert classes and for all; in ``clinical_f1_macro`` never as present."""
+    """What an uncertain mention counts as for 14, 5 and all classes; in ``clinical_f1_macro`` it is never present."""
     bertscore_model: Path | None = None
     """Local folder of a Hugging Face encoder; None leaves BERTScore out."""
     judges: tuple[str, ...] = ()

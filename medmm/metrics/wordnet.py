@@ -112,7 +112,8 @@ def _synsets(wordnet: WordNet, word: str) -> frozenset[str]:
     for part in _PARTS:
         entries = wordnet.entries[part]
         forms = [word, *wordnet.exceptions[part].get(word, ())]
-        forms += [word[: -len(end)] + base for end, base in _ENDINGS[part] if word.endswith(end) and word != end]
+        if part != "noun" or (len(word) > 2 and not word.endswith("ss")):  # as morphy: "is" is no plural of "i"
+            forms += [word[: -len(end)] + base for end, base in _ENDINGS[part] if word.endswith(end) and word != end]
         for form in forms:
             found |= entries.get(form, frozenset())
     return frozenset(found)

@@ -21,7 +21,7 @@ from medmm.scoring.drafts import Drafts, copied, swapped
 from medmm.scoring.images import prepared
 from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, recipe_hash
 from medmm.scoring.samples import MOST_TRAINING, Material, every_name, finding_names, gather
-from medmm.scoring.scores import FindingRow, Scorer
+from medmm.scoring.scores import FindingRow, Scorer, Scores
 from medmm.types import Prediction
 
 QUARANTINE = "quarantine.jsonl"
@@ -157,39 +157,21 @@ def evaluate_model(  # noqa: PLR0913
         device: Where the model computes, for the card.
     """
     drawn = _draft(model, manifest, config, split, out, progress)
-    material, labeler = drawn.material, choose_labeler(config.labeler)
-    samples = material.samples
-    drafts = Drafts.of([prediction.report or "" for prediction in drawn.predictions], labeler)
-    names, every = finding_names(samples, config), every_name(samples, config)
-    scorer = Scorer(samples, names, config.evaluate, config.seed, every)
-    scores = scorer.score(drafts.texts, drafts.findings, with_intervals=True)
-    beside = {name: Drafts.of(texts, labeler) for name, texts in drawn.copied.items()}
-    if config.evaluate.baselines and (of_others := swapped(samples, drafts, config.seed)) is not None:
-        beside["swapped_image"] = of_others
-    compared = {name: scorer.score(one.texts, one.findings, with_intervals=True) for name, one in beside.items()}
+    material, samples = drawn.material, drawn.material.samples
+    bench, compared = _score(drawn, config)
     written = card.describe(model, manifest, config, split, material, drawn.training)
-    written |= card.describe_scores(samples, scores, compared, material.left_out, scorer.implementations)
-    written |= {"drafts": card.describe_drafts(drafts.texts, [one.reference for one in samples]), "device": device}
     written["run"] |= dict(trained or {})
-    bench = comparison.Bench(
-        samples, scorer, labeler, config.evaluate, config.seed, _own_facts(written), drafts, scores
-    )
+    written |= card.describe_scores(samples, bench.scores, compared, material.left_out, bench.scorer.implementations)
+    texts = bench.drafts.texts
+    written |= {"drafts": card.describe_drafts(texts, [one.reference for one in samples]), "device": device}
+    written["warnings"] = list(doubts.warnings(written, bench.scores, compared))
     (out / outputs.METRICS).unlink(missing_ok=True)  # an earlier evaluation's: what fails below leaves none behind
-    more, found = _compare(bench, others or Others(), written, material, config, out, progress)
-    written["warnings"] = doubts.warnings(written, scores, compared)
-    metrics = {
-        "test": scores.values,
-        "ci95": {name: list(bounds) for name, bounds in scores.ci95.items()},
-        "baselines": {name: compared[name].values for name in baselines.NAMES if name in compared},
-        "differences": {name: differences(scores, compared[name]) for name in baselines.NAMES if name in compared},
-        "card": {**written, "warnings": list(written["warnings"])},
-        **more,
-    }
-    evaluation = Evaluation(metrics, scores.findings, tuple(written["warnings"]), out, drawn.broken)
-    outputs.write(out, metrics, scores.findings, compared)
-    outputs.write_predictions(out, samples, drawn.predictions, drafts)
+    more, found = _compare(replace(bench, run=_own_facts(written)), others or Others(), written, drawn, out, progress)
+    metrics = {**_figures(bench.scores, compared), "card": written, **more}
+    outputs.write(out, metrics, bench.scores.findings, compared)
+    outputs.write_predictions(out, samples, drawn.predictions, bench.drafts)
     outputs.write_others(out, found)
-    return evaluation
+    return Evaluation(metrics, bench.scores.findings, tuple(written["warnings"]), out, drawn.broken)
 
 
 @dataclass(frozen=True)
@@ -197,6 +179,7 @@ class _Drawn:
     """What has to be known of the images while they are there.
 
     Attributes:
+        config: The settings.
         material: The studies that were drafted.
         predictions: One a study.
         copied: Texts of the baselines that look at images.
@@ -204,6 +187,7 @@ class _Drawn:
         broken: Images that could not be read.
     """
 
+    config: Config
     material: Material
     predictions: list[Prediction]
     copied: Mapping[str, list[str]]
@@ -227,7 +211,7 @@ def _draft(  # noqa: PLR0913, PLR0917
         ids = [sample.study_id for sample in material.samples]
         predictions = draft_all(model, ids, images.views, config.generate.batch_size, progress)
         texts = copied(material.samples, training.samples, images.views) if config.evaluate.baselines else {}
-    return _Drawn(material, predictions, texts, len(training.samples), len(broken))
+    return _Drawn(config, material, predictions, texts, len(training.samples), len(broken))
 
 
 def _require_some(material: Material, manifest: Manifest, split: str) -> None:
@@ -248,6 +232,31 @@ def _named(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {counts.get(name, 0)}" for name in ("train", "val", "test"))
 
 
+def _score(drawn: _Drawn, config: Config) -> tuple[comparison.Bench, dict[str, Scores]]:
+    """Scores of the model's drafts, and of its baselines by name."""
+    samples, labeler = drawn.material.samples, choose_labeler(config.labeler)
+    drafts = Drafts.of([prediction.report or "" for prediction in drawn.predictions], labeler)
+    names, every = finding_names(samples, config), every_name(samples, config)
+    scorer = Scorer(samples, names, config.evaluate, config.seed, every)
+    scores = scorer.score(drafts.texts, drafts.findings, with_intervals=True)
+    beside = {name: Drafts.of(texts, labeler) for name, texts in drawn.copied.items()}
+    if config.evaluate.baselines and (of_others := swapped(samples, drafts, config.seed)) is not None:
+        beside["swapped_image"] = of_others
+    compared = {name: scorer.score(one.texts, one.findings, with_intervals=True) for name, one in beside.items()}
+    bench = comparison.Bench(samples, scorer, labeler, config.evaluate, config.seed, {}, drafts, scores)
+    return bench, compared
+
+
+def _figures(scores: Scores, compared: Mapping[str, Scores]) -> dict[str, Any]:
+    shown = [name for name in baselines.NAMES if name in compared]
+    return {
+        "test": scores.values,
+        "ci95": {name: list(bounds) for name, bounds in scores.ci95.items()},
+        "baselines": {name: compared[name].values for name in shown},
+        "differences": {name: differences(scores, compared[name]) for name in shown},
+    }
+
+
 def _own_facts(written: Mapping[str, Any]) -> dict[str, Any]:
     names = ("weights_sha256", "seed", "recipe_sha256", "data_hash", "split_hash")
     return {name: written["run"].get(name) for name in names} | {"generate": written["generate"]}
@@ -257,8 +266,7 @@ def _compare(  # noqa: PLR0913, PLR0917
     bench: comparison.Bench,
     others: Others,
     written: Mapping[str, Any],
-    material: Material,
-    config: Config,
+    drawn: _Drawn,
     out: Path,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], list[OtherRun]]:
@@ -266,7 +274,8 @@ def _compare(  # noqa: PLR0913, PLR0917
 
     def found(place: Path, option: str) -> OtherRun:
         hashes = {name: written[name] for name in ("data_hash", "split_hash")}
-        anew = partial(draft_anew, material.studies, config, hashes, out, others.device, progress, option)
+        studies = drawn.material.studies
+        anew = partial(draft_anew, studies, drawn.config, hashes, out, others.device, progress, option)
         return drafts_of(place, bench.samples, written, anew, option)
 
     said: dict[str, Any] = {}

@@ -118,11 +118,12 @@ def draft_anew(  # noqa: PLR0913, PLR0917 - bound by functools.partial
         CheckpointError: The run cannot be loaded.
     """
     from medmm.training import run as runs
+    from medmm.training.provenance import read_record
     from medmm.training.records import read_config
 
     trained = read_config(run)
+    _require_same_task(trained, read_record(run), config, hashes, option)
     model = runs.load(run, device=device)
-    _require_same_task(trained, model.provenance, config, hashes, option)
     asked = trained.model_copy(update={"cache": config.cache, "score": config.score, "data": config.data})
     model = adopt(model, asked)
     with prepared(studies, asked, out, progress) as images:
@@ -144,7 +145,7 @@ def draft_anew(  # noqa: PLR0913, PLR0917 - bound by functools.partial
 
 
 def _require_same_task(
-    trained: Config, provenance: Mapping[str, Any], config: Config, hashes: Mapping[str, str], option: str
+    trained: Config, record: Mapping[str, Any], config: Config, hashes: Mapping[str, str], option: str
 ) -> None:
     other, own = trained.target.model_dump(mode="json"), config.target.model_dump(mode="json")
     differing = [name for name in _REFERENCE if own[name] != other[name]]
@@ -156,12 +157,12 @@ def _require_same_task(
             expected="; ".join(f"target.{name} {_shown(own[name])}" for name in differing),
             fix="Compare runs that were trained to write the same.",
         )
-    same_data = provenance.get("data_hash") == hashes["data_hash"]
-    if same_data and provenance.get("split_hash") not in {None, hashes["split_hash"]}:
+    same_data = record.get("data_hash") == hashes["data_hash"]
+    if same_data and record.get("split_hash") not in {None, hashes["split_hash"]}:
         raise DataError(
             "the other run was trained on another split of the same data: it may know these patients",
             where=option,
-            got=f"split_hash {_shown(provenance['split_hash'])}",
+            got=f"split_hash {_shown(record['split_hash'])}",
             expected=f"split_hash {_shown(hashes['split_hash'])}",
             fix="Compare runs of the same data.splits.",
         )

@@ -95,7 +95,7 @@ def truth_source(config: Config) -> str:
 
 
 def finding_names(samples: Sequence[Sample], config: Config) -> tuple[str, ...]:
-    """Findings of ``clinical_f1_macro``: those of the truth table, else the core of the labeler's; never ``no_finding``.
+    """Findings of ``clinical_f1_macro``: those of the truth table, else the labeler's core; never ``no_finding``.
 
     A wider vocabulary does not change them, so that the figure stays what it was.
     """

@@ -156,7 +156,8 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
         f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
         f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
         f"Truth of the findings: {card['truth']}; drafts are read by labeler `{card['labeler']}` version"
-        f" {card['labeler_version']}{words}. Uncertain mentions count as {card['uncertain']} for 14, 5 and all classes.",
+        f" {card['labeler_version']}{words}.",
+        f"Uncertain mentions count as {card['uncertain']} for the 14, 5 and all classes, else as not present.",
         f"Target: {' and '.join(card['sections'])}{otherwise}{priors}.",
         f"Words are cut by the `{card['tokenizer']}` tokenizer after cleaning `{card['cleaning']}`.",
         f"Different drafts: {drafts['distinct']} (references: {drafts['distinct_references']}), the most frequent one"
@@ -172,5 +173,5 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
         + f", device {card['device'] or 'unknown'}.",
     ]
     if cut is not None:
-        lines.insert(4, f"{cut} of {counts['studies']} references are longer than the model can write.")
+        lines.insert(5, f"{cut} of {counts['studies']} references are longer than the model can write.")
     return lines

@@ -55,9 +55,24 @@ def test_the_run_directory_is_whole(place):
     assert not [path for path in run.rglob("*") if path.suffix in (".pt", ".pth", ".bin", ".pkl")]
 
 
+def test_a_run_is_held_against_itself_drafted_anew_and_against_what_it_left(place):
+    own = ("evaluate.bootstrap=20", "evaluate.min_positives=2", "tracking.enabled=false")
+    words = ("--against", place / "run", "--seeds", place / "evaluation", "--out", place / "twice", *own)
+    said = medmm("evaluate", "--run", place / "run", *words, cwd=place).stdout
+    metrics = json.loads((place / "twice" / "metrics.json").read_text())
+    against, seeds = metrics["against"], metrics["seeds"]
+    assert (against["run"]["drafts"], seeds["runs"][1]["drafts"]) == ("made anew", "its predictions.jsonl")
+    assert (against["identical_drafts"], against["notes"]) == (1.0, ["Both runs have the same weights."])
+    assert {entry["difference"] for entry in against["metrics"].values()} == {0.0}
+    assert {entry["sd"] for entry in seeds["metrics"].values()} == {0.0}
+    assert seeds["runs"][0]["recipe_sha256"] == seeds["runs"][1]["recipe_sha256"]
+    assert "Against another run" in said
+    assert "Over 2 seeds" in said
+
+
 def test_the_metrics_stand_beside_three_baselines_and_their_card(place):
     metrics = json.loads((place / "evaluation" / "metrics.json").read_text())
-    assert set(metrics) == {"test", "ci95", "baselines", "card"}
+    assert set(metrics) == {"test", "ci95", "baselines", "differences", "card"}
     for name in ("bleu_1", "bleu_4", "rouge_l", "cider_d", "clinical_f1_macro", "clinical_f1_micro"):
         assert math.isfinite(metrics["test"][name])
         low, high = metrics["ci95"][name]

@@ -41,6 +41,15 @@ def test_a_sound_evaluation_gives_no_warning():
         ({"drafts": card.describe_drafts(["a"] * 4, list("abcd"))}, GOOD, {}, "every draft is the same text"),
         ({"drafts": card.describe_drafts(list("aaab"), list("abcd"))}, GOOD, {}, "75% of the drafts are one text (25%"),
         ({"drafts": card.describe_drafts(["", "b", "c", "d"], list("abcd"))}, GOOD, {}, "1 of 4 drafts are empty"),
+        ({"drafts": card.describe_drafts(list("abcde") * 12, [*map(str, range(60))])}, GOOD, {}, "5 different drafts"),
+        ({"drafts": card.describe_drafts(list("abcd"), ["a b c", "b", "c d", "e f g"])}, GOOD, {}, "drafts are short"),
+        ({"drafts": card.describe_drafts(["a b", "b c d", "c d", "d e"], list("abcd"))}, GOOD, {}, "drafts are long"),
+        (
+            {"drafts": card.describe_drafts(["Unchanged effusion.", "b", "c", "d"], ["a b", "b", "c", "d"])},
+            GOOD,
+            {},
+            "25% of the drafts compare with an earlier study, which the model has not seen; 0% of the references do",
+        ),
     ],
 )
 def test_each_doubt_is_one_sentence(card_, scores, baselines, words):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
+from medmm.config.load import to_yaml
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
 from medmm.errors import DataError, UsageError
@@ -142,6 +143,28 @@ def test_a_run_directory_drafts_anew_unless_its_own_evaluation_is_of_the_same_we
         assert found["identical_drafts"] == pytest.approx(1 / 3)
         assert found["metrics"]["clinical_f1/pneumothorax"]["other"] == pytest.approx(0.0 if clear else 2 * 4 / 16)
     assert asked == [world.place / "run"]
+
+
+def _run_directory(world, record, **settings):
+    run = world.place / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(Config.model_validate({**SETTINGS, **settings})))
+    (run / "run.json").write_text(json.dumps({"format": 1, **record}))
+    return run
+
+
+def test_a_run_that_writes_other_sections_is_refused_before_it_is_loaded(world):
+    run = _run_directory(world, {}, target={"sections": ["impression"]})
+    said = "got target.sections impression; expected target.sections findings, impression"
+    with pytest.raises(DataError, match=said):
+        world("own", TEXTS, Others(against=run))
+
+
+def test_a_run_of_another_split_of_the_same_data_is_refused_before_it_is_loaded(world):
+    card = world("own", TEXTS).metrics["card"]
+    run = _run_directory(world, {"data_hash": card["data_hash"], "split_hash": "e" * 64})
+    with pytest.raises(DataError, match=f"got split_hash eeeeeeeeeeee; expected split_hash {card['split_hash'][:12]}"):
+        world("own", TEXTS, Others(against=run))
 
 
 def test_the_same_weights_are_named(world):
