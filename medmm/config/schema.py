@@ -12,7 +12,7 @@ from medmm.config.sources import ColumnsConfig, DataConfig, Fraction, PhantomCon
 __all__ = ["ColumnsConfig", "Config", "DataConfig", "PhantomConfig", "SplitConfig"]
 
 TargetSection = Literal["findings", "impression"]
-Tokenizer = Literal["ptb", "r2gen", "plain"]
+Tokenizer = Literal["ptb", "r2gen", "r2gen_mimic", "plain", "characters"]
 MetricGroup = Literal["text", "meteor", "chrf", "clinical", "chexpert", "attributes", "errors", "priors"]
 METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
 
@@ -191,8 +191,9 @@ class EvaluateConfig(Section):
     """How a run is scored."""
 
     tokenizer: Tokenizer = "ptb"
-    """``ptb``: lower case, Penn-Treebank-like words without punctuation; ``r2gen``: what that repository's cleaning of
-    IU X-Ray leaves; ``plain``: lower case, cut at white space."""
+    """``ptb``: lower case, Penn-Treebank-like words without punctuation; ``r2gen``, ``r2gen_mimic``: what that
+    repository's cleaning of IU X-Ray and of MIMIC-CXR leaves; ``plain``: lower case, cut at white space;
+    ``characters``: every Chinese, Japanese or Korean character is a word."""
     cleaning: Literal["none", "masks"] = "none"
     """Before texts are cut into words. ``masks`` takes out what de-identification left (``XXXX``, ``___``)."""
     metrics: tuple[MetricGroup, ...] = METRIC_GROUPS

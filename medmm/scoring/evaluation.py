@@ -19,7 +19,7 @@ from medmm.scoring.differences import differences
 from medmm.scoring.drafting import DraftingModel, Progress, adopt, draft_all
 from medmm.scoring.drafts import Drafts, copied, swapped
 from medmm.scoring.images import prepared
-from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, recipe_hash
+from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, recipe_hash, require_run
 from medmm.scoring.samples import MOST_TRAINING, Material, every_name, finding_names, gather
 from medmm.scoring.scores import FindingRow, Scorer, Scores
 from medmm.types import Prediction
@@ -40,6 +40,11 @@ class Others:
     against: Path | None = None
     seeds: tuple[Path, ...] = ()
     device: str = "auto"
+
+    def named(self) -> list[tuple[str, Path]]:
+        """Each run with the option that names it."""
+        seeds = [("--seeds", place) for place in self.seeds]
+        return [*seeds, *([] if self.against is None else [("--against", self.against)])]
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,9 @@ def evaluate_model(  # noqa: PLR0913
         trained: ``seed`` and ``recipe_sha256`` of the model's training.
         device: Where the model computes, for the card.
     """
+    others = others or Others()
+    for option, place in others.named():
+        require_run(place, option)
     drawn = _draft(model, manifest, config, split, out, progress)
     material, samples = drawn.material, drawn.material.samples
     bench, compared = _score(drawn, config)
@@ -166,7 +174,7 @@ def evaluate_model(  # noqa: PLR0913
     written |= {"drafts": card.describe_drafts(texts, [one.reference for one in samples]), "device": device}
     written["warnings"] = list(doubts.warnings(written, bench.scores, compared))
     (out / outputs.METRICS).unlink(missing_ok=True)  # an earlier evaluation's: what fails below leaves none behind
-    more, found = _compare(replace(bench, run=_own_facts(written)), others or Others(), written, drawn, out, progress)
+    more, found = _compare(replace(bench, run=_own_facts(written)), others, written, drawn, out, progress)
     metrics = {**_figures(bench.scores, compared), "card": written, **more}
     outputs.write(out, metrics, bench.scores.findings, compared)
     outputs.write_predictions(out, samples, drawn.predictions, bench.drafts)

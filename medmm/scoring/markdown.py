@@ -14,12 +14,12 @@ def number(value: float | None) -> str:
 
 def finer(value: float | None) -> str:
     """A difference: three decimals with its sign, a dash for what there is not."""
-    return _MISSING if value is None else f"{value:+.3f}"
+    return _MISSING if value is None else _unsigned_zero(f"{value:+.3f}")
 
 
 def interval(bounds: Sequence[float] | None) -> str:
     """Both bounds with three decimals, a dash for what there is not."""
-    return _MISSING if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    return _MISSING if bounds is None else " to ".join(_unsigned_zero(f"{bound:.3f}") for bound in bounds)
 
 
 def p_value(p: float | None) -> str:
@@ -27,6 +27,11 @@ def p_value(p: float | None) -> str:
     if p is None:
         return _MISSING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - what three decimals can show
+
+
+def _unsigned_zero(text: str) -> str:
+    """``-0.000`` and ``+0.000`` are 0.000."""
+    return text.lstrip("+-") if float(text) == 0 else text
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

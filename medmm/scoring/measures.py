@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from medmm.config.schema import EvaluateConfig
 from medmm.metrics.attributes import ATTRIBUTES, attribute_agreement
+from medmm.metrics.bertscore import BertScorer
 from medmm.metrics.chrf import chrf_statistics
 from medmm.metrics.clinical import ClinicalCounts, clinical_counts
 from medmm.metrics.finding_errors import finding_errors, prior_references, weighted_mean
@@ -127,6 +128,7 @@ class Instruments:
         self._observed = [chexpert_observations(one) for one in truth] if "chexpert" in config.metrics else []
         self._wordnet = find_wordnet() if "meteor" in config.metrics else None
         self._judges: dict[str, Judge] = {name: load_judge(name) for name in config.judges}
+        self._encoder = None if config.bertscore_model is None else BertScorer(config.bertscore_model)
         self.implementations: dict[str, str] = {}
         """Metric to what computed it, where that is not medmm's one way."""
 
@@ -173,9 +175,13 @@ class Instruments:
         if "chrf" in wanted:
             self.implementations["chrf"] = "chrF2, characters 1 to 6"
             parts["chrf"] = chrf_statistics(self._references, drafts)
+        if self._encoder is not None:
+            alike = self._encoder.score(self._references, drafts)
+            self.implementations["bertscore"] = alike.name
+            parts["bertscore"] = alike
         for name, judge in self._judges.items():
             scored = judge_scores(name, self._references, drafts, judge)
-            self.implementations.update({score: f"judge {name}, version {scored.version}" for score in scored.each})
+            self.implementations.update({score: f"{name}, version {scored.version}" for score in scored.each})
             parts[f"judge {name}"] = Means(scored.each)
         return parts
 

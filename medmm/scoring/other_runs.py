@@ -47,6 +47,21 @@ def recipe_hash(config: Config) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+def require_run(place: Path, option: str) -> None:
+    """Check that a folder is worth looking at, before anything is drafted.
+
+    Raises:
+        UsageError: It is neither a run directory nor the folder of an evaluation.
+    """
+    evaluated = (place / METRICS).is_file() and (place / PREDICTIONS).is_file()
+    if not evaluated and not (place / "config.yaml").is_file():
+        raise UsageError(
+            "neither a run directory nor an evaluation" if place.is_dir() else "no such folder",
+            where=option,
+            expected="a folder of finetune, with config.yaml, or of evaluate, with metrics.json and predictions.jsonl",
+        )
+
+
 def drafts_of(
     place: Path, samples: Sequence[Sample], card: Mapping[str, Any], anew: DraftAnew, option: str
 ) -> OtherRun:
@@ -70,14 +85,9 @@ def drafts_of(
         if (own / METRICS).is_file() and _weights_of(own) == _weights_now(place):
             found = _read(own, option)
             if not _doubts(found, samples, card):
-                return _of(found, "its predictions.jsonl")
+                return _of(found, "taken from its predictions.jsonl")
         return anew(place)
-    if not ((place / METRICS).is_file() and (place / PREDICTIONS).is_file()):
-        raise UsageError(
-            "neither a run directory nor an evaluation" if place.is_dir() else "no such folder",
-            where=option,
-            expected="a folder of finetune, with config.yaml, or of evaluate, with metrics.json and predictions.jsonl",
-        )
+    require_run(place, option)
     found = _read(place, option)
     if doubts := _doubts(found, samples, card):
         raise DataError(
@@ -87,7 +97,7 @@ def drafts_of(
             expected="; ".join(f"{name} {wanted}" for name, (_, wanted) in doubts.items()),
             fix="Evaluate both runs on the same data, split and sections, or name the other run's directory.",
         )
-    return _of(found, "its predictions.jsonl")
+    return _of(found, "taken from its predictions.jsonl")
 
 
 def draft_anew(  # noqa: PLR0913, PLR0917 - bound by functools.partial

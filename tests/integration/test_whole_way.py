@@ -61,7 +61,7 @@ def test_a_run_is_held_against_itself_drafted_anew_and_against_what_it_left(plac
     said = medmm("evaluate", "--run", place / "run", *words, cwd=place).stdout
     metrics = json.loads((place / "twice" / "metrics.json").read_text())
     against, seeds = metrics["against"], metrics["seeds"]
-    assert (against["run"]["drafts"], seeds["runs"][1]["drafts"]) == ("made anew", "its predictions.jsonl")
+    assert (against["run"]["drafts"], seeds["runs"][1]["drafts"]) == ("made anew", "taken from its predictions.jsonl")
     assert (against["identical_drafts"], against["notes"]) == (1.0, ["Both runs have the same weights."])
     assert {entry["difference"] for entry in against["metrics"].values()} == {0.0}
     assert {entry["sd"] for entry in seeds["metrics"].values()} == {0.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import random
 from pathlib import Path
@@ -11,18 +12,20 @@ import numpy as np
 import pytest
 
 from medmm.errors import UsageError
+from medmm.metrics.cider import document_frequencies
 from medmm.metrics.text import NAMES, rouge_l, score_texts, text_statistics
 from medmm.metrics.tokenizers import TOKENIZERS
 
 VOCABULARY = "no acute effusion left right small large heart lungs clear the is nodule . mild".split()
 
 
-def oracle(references: list[list[str]], drafts: list[list[str]]) -> tuple[list[float], list[np.ndarray]]:
-    """Pycocoevalcap's corpus scores and its scores of each study, in the order of ``NAMES``."""
+def oracle(references: list, drafts: list[list[str]]) -> tuple[list[float], list[np.ndarray]]:
+    """Pycocoevalcap's scores of the corpus and of each study, in the order of ``NAMES``; one or several references."""
     bleu = pytest.importorskip("pycocoevalcap.bleu.bleu").Bleu(4)
     rouge = pytest.importorskip("pycocoevalcap.rouge.rouge").Rouge()
     cider = pytest.importorskip("pycocoevalcap.cider.cider").Cider()
-    gts = {number: [" ".join(tokens)] for number, tokens in enumerate(references)}
+    grouped = [group if group and isinstance(group[0], list) else [group] for group in references]
+    gts = {number: [" ".join(tokens) for tokens in group] for number, group in enumerate(grouped)}
     res = {number: [" ".join(tokens)] for number, tokens in enumerate(drafts)}
     bleus, bleu_each = bleu.compute_score(gts, res, verbose=0)
     rouge_mean, rouge_each = rouge.compute_score(gts, res)
@@ -31,7 +34,7 @@ def oracle(references: list[list[str]], drafts: list[list[str]]) -> tuple[list[f
     return [*bleus, rouge_mean, cider_mean], each
 
 
-def assert_equal_to_oracle(references: list[list[str]], drafts: list[list[str]]) -> None:
+def assert_equal_to_oracle(references: list, drafts: list[list[str]]) -> None:
     statistics = text_statistics(references, drafts)
     corpus, each = oracle(references, drafts)
     got = statistics.scores()
@@ -51,14 +54,99 @@ def test_random_texts_equal_pycocoevalcap(seed: int) -> None:
     assert_equal_to_oracle(references, drafts)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_several_references_equal_pycocoevalcap(seed: int) -> None:
+    generator = random.Random(seed)
+    drafts = [generator.choices(VOCABULARY, k=generator.randint(1, 30)) for _ in range(25)]
+    several = [
+        [generator.choices(VOCABULARY, k=generator.randint(1, 30)) for _ in range(generator.randint(1, 4))]
+        for _ in drafts
+    ]
+    assert_equal_to_oracle(several, drafts)
+
+
+def openi_texts(shared: Path, column: str) -> dict[str, str]:
+    with (shared / "openi/indiana_reports.csv").open(newline="") as handle:
+        return {row["uid"]: row[column] for row in csv.DictReader(handle)}
+
+
+@pytest.mark.shared
+def test_findings_against_impressions_of_all_open_i(shared: Path) -> None:
+    findings, impressions = (openi_texts(shared, column) for column in ("findings", "impression"))
+    cut = TOKENIZERS["ptb"]
+    assert len(findings) == 3851
+    assert_equal_to_oracle([cut(text) for text in findings.values()], [cut(text) for text in impressions.values()])
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("tokenizer", sorted(TOKENIZERS))
-def test_open_i_reports_equal_pycocoevalcap(shared: Path, tokenizer: str) -> None:
-    with (shared / "openi/indiana_reports.csv").open(newline="") as handle:
-        texts = [row["findings"] for row in csv.DictReader(handle) if row["findings"]][:400]
-    drafts = random.Random(0).sample(texts, len(texts))
+def test_r2gens_test_split_equals_pycocoevalcap(shared: Path, tokenizer: str) -> None:
+    """Each report of the split that published tables use is scored as a draft of the next one."""
+    split = json.loads((shared / "openi/r2gen_split.json").read_text(encoding="utf-8"))
+    findings = openi_texts(shared, "findings")
+    chosen = next(names for part, names in split.items() if part not in ("train", "val"))
     cut = TOKENIZERS[tokenizer]
-    assert_equal_to_oracle([cut(text) for text in texts], [cut(text) for text in drafts])
+    words = [cut(findings.get(name.split("_")[0].removeprefix("CXR"), "")) for name in chosen]
+    assert len(words) == 590
+    assert_equal_to_oracle(words, [*words[1:], words[0]])
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_all_open_i_shuffled_equals_pycocoevalcap(shared: Path) -> None:
+    columns = [openi_texts(shared, column).values() for column in ("findings", "impression")]
+    words = [TOKENIZERS["ptb"](" ".join(texts)) for texts in zip(*columns, strict=True)]
+    assert_equal_to_oracle(words, random.Random(0).sample(words, len(words)))
+
+
+def test_document_frequencies_of_a_corpus() -> None:
+    """With those of the references themselves nothing changes; with others, as if pycocoevalcap had counted them."""
+    generator = random.Random(8)
+    texts = [[generator.choices(VOCABULARY, k=generator.randint(1, 20)) for _ in range(40)] for _ in range(3)]
+    references, drafts, corpus = texts
+    corpus.append(["unheard", "word"])
+    drafts[0] = ["unheard", "of", "effusion"]
+    own = text_statistics(references, drafts, document_frequencies(references))
+    np.testing.assert_allclose(own.cider_d, text_statistics(references, drafts).cider_d, atol=1e-12)
+    module = pytest.importorskip("pycocoevalcap.cider.cider_scorer")
+    scorer = module.CiderScorer()
+    for reference, draft in zip(references, drafts, strict=True):
+        scorer += (" ".join(draft), [" ".join(reference)])
+    for document in corpus:
+        for ngram in module.precook(" ".join(document)):
+            scorer.document_frequency[ngram] += 1
+    size, scorer.crefs = scorer.crefs, _Sized(scorer.crefs, len(corpus))
+    want = scorer.compute_cider()
+    assert len(size) == len(want)
+    found = text_statistics(references, drafts, document_frequencies(corpus)).cider_d
+    np.testing.assert_allclose(found, want, atol=1e-9)
+
+
+class _Sized(list):
+    """A list that says another length: pycocoevalcap takes the number of documents from its references."""
+
+    def __init__(self, items: list, length: int) -> None:
+        super().__init__(items)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def test_degenerate_texts_have_values() -> None:
+    """Empty drafts, empty references, one study alone, Chinese without spaces: numbers, never NaN."""
+    cases = [([[]], [[]]), ([["a"]], [[]]), ([[]], [["a"]]), ([["双肺清晰"]], [["双肺清晰"]])]
+    for references, drafts in cases:
+        statistics = text_statistics(references, drafts)
+        for scores in (statistics.scores(), statistics.each(), statistics.scores(np.zeros((2, 1)))):
+            for name, value in scores.items():
+                assert np.isfinite(value).all(), name
+    alone = text_statistics([["双肺清晰"]], [["双肺清晰"]]).scores()
+    assert (float(alone["rouge_l"]), float(alone["cider_d"])) == (1.0, 0.0)
+    assert float(alone["bleu_1"]) == pytest.approx(1, abs=1e-8)
+    assert score_texts(["双肺清晰"], ["双肺模糊"], "characters")["bleu_1"] == pytest.approx(1 / 2, abs=1e-8)
+    with pytest.raises(UsageError, match="without any reference"):
+        text_statistics([[["a"]], []], [["a"], ["b"]])
 
 
 def test_bleu_by_hand() -> None:

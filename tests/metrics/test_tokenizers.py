@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from medmm.errors import UsageError
-from medmm.metrics.tokenizers import TOKENIZERS, plain_tokens, ptb_tokens, r2gen_tokens, tokenizer_named
+from medmm.metrics.tokenizers import (
+    TOKENIZERS,
+    character_tokens,
+    plain_tokens,
+    ptb_tokens,
+    r2gen_mimic_tokens,
+    r2gen_tokens,
+    tokenizer_named,
+)
 
 PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"}
 
@@ -36,6 +44,9 @@ def r2gen_by_regex(text: str) -> list[str]:
         ("The patient's heart can't be seen, cannot exclude.", "the patient 's heart ca n't be seen can not exclude"),
         ("Effusion/atelectasis in 50% of cases.", "effusion/atelectasis in 50 % of cases"),
         ("1.There is... none?", "1 there is none"),
+        ("Ratio of 16.2/24.7, 106.3mg, ,786.2 V76.12", "ratio of 16.2 / 24.7 106.3 mg ,786.2 v76 .12"),
+        ("Seen on chest CT.", "seen on chest ct."),
+        ("Normal &gt;] S.O.B and", "normal > -rsb- s.o.b and"),
         ("", ""),
     ],
 )
@@ -57,12 +68,35 @@ def test_r2gen(text: str, tokens: str) -> None:
     assert r2gen_tokens(text) == tokens.split()
 
 
+def test_r2gen_mimic() -> None:
+    text = "1. The ___ heart\n is  normal... 2. No effusion"
+    assert r2gen_mimic_tokens(text) == "the heart is normal . no effusion .".split()
+    assert r2gen_mimic_tokens("A well-expanded (right) lung.") == r2gen_tokens("A well-expanded (right) lung.")
+
+
+def test_characters() -> None:
+    assert character_tokens("双肺清晰，心影 15.5mm。No well-expanded LUNG") == [
+        *"双肺清晰心影", "15.5", "mm", "no", "well-expanded", "lung",
+    ]  # fmt: skip
+    assert character_tokens("") == []
+
+
+ODD = ["", " \n\t ", "…。，", "\u200b\ufeff", "a" * 100_000, "((((((" * 2_000, "1.2.3." * 5_000]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("name", sorted(TOKENIZERS))
+def test_odd_texts_give_words(name: str, text: str) -> None:
+    words = TOKENIZERS[name](text)
+    assert all(word and not word.isspace() for word in words)
+
+
 def test_plain() -> None:
     assert plain_tokens("No  Acute\ndisease.") == ["no", "acute", "disease."]
 
 
 def test_names() -> None:
-    assert set(TOKENIZERS) == {"ptb", "r2gen", "plain"}
+    assert set(TOKENIZERS) == {"ptb", "r2gen", "r2gen_mimic", "plain", "characters"}
     assert tokenizer_named("plain") is plain_tokens
     with pytest.raises(UsageError, match="ptb"):
         tokenizer_named("pbt")
@@ -81,7 +115,7 @@ def test_r2gen_on_open_i(shared: Path) -> None:
 
 @pytest.mark.shared
 def test_ptb_equals_stanford_on_open_i(shared: Path, tmp_path: Path) -> None:
-    """At least 99.5% of 3,851 reports give the very tokens that pycocoevalcap would score."""
+    """At least 99.9% of 3,851 reports give the very tokens that pycocoevalcap would score."""
     pycocoevalcap = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer")
     if shutil.which("java") is None:
         pytest.skip("no Java to run the Stanford tokenizer")
@@ -95,4 +129,4 @@ def test_ptb_equals_stanford_on_open_i(shared: Path, tmp_path: Path) -> None:
     lines = done.stdout.split("\n")
     want = [[token for token in line.split() if token not in PUNCTUATION] for line in lines[: len(texts)]]
     same = sum(ptb_tokens(text) == tokens for text, tokens in zip(texts, want, strict=True))
-    assert same / len(texts) >= 0.995
+    assert same / len(texts) >= 0.999

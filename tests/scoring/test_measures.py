@@ -1,9 +1,13 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from medmm.config.schema import Config, EvaluateConfig
+from medmm.config.schema import Config, EvaluateConfig, Tokenizer
 from medmm.errors import ConfigError, UsageError
+from medmm.metrics.bertscore import BertScores
 from medmm.metrics.text import score_texts
+from medmm.metrics.tokenizers import TOKENIZERS
 from medmm.reports.findings import CORE_FINDINGS, label_report
 from medmm.scoring.measures import Instruments, without_masks
 from medmm.scoring.samples import every_name, finding_names
@@ -88,10 +92,27 @@ def test_a_judge_is_one_more_metric_with_its_version():
     instruments, measures = _measure(judges=(f"{__name__}:judge",))
     assert measures.scores()["judge_words"] == pytest.approx(np.mean([3, 2, 4, 1]))
     assert measures.scores(np.array([[0, 1, 0, 1]]))["judge_words"] == pytest.approx([1.5])
-    assert instruments.implementations["judge_words"] == f"judge {__name__}:judge, version unknown"
+    assert instruments.implementations["judge_words"] == f"{__name__}:judge, version unknown"
     assert "judge_words" in summary_names({"judge_words": 1.0, "clinical_f1/x": 1.0})
     with pytest.raises(UsageError, match="the judge cannot be imported"):
         _measure(judges=("no_such_module:judge",))
+
+
+def test_bertscore_is_one_more_metric_with_its_name(monkeypatch, tmp_path):
+    class Encoder:
+        def __init__(self, folder):
+            assert folder == tmp_path
+
+        def score(self, references, drafts):
+            same = np.array([float(one == other) for one, other in zip(references, drafts, strict=True)])
+            return BertScores("BERTScore (tiny)", same, same / 2, same / 4)
+
+    monkeypatch.setattr("medmm.scoring.measures.BertScorer", Encoder)
+    instruments, measures = _measure(bertscore_model=tmp_path)
+    assert measures.scores()["bertscore_f1"] == 0.125
+    assert measures.beside(measures).scores(np.eye(8)[1])["bertscore_precision"] == 1.0
+    assert instruments.implementations["bertscore"] == "BERTScore (tiny)"
+    assert "bertscore_f1" in summary_names({"bertscore_f1": 0.5})
 
 
 def test_a_wider_vocabulary_leaves_the_main_figure_alone():
@@ -99,6 +120,10 @@ def test_a_wider_vocabulary_leaves_the_main_figure_alone():
     names, every = finding_names([], config), every_name([], config)
     assert set(names) == set(CORE_FINDINGS) - {"no_finding"}
     assert set(names) < set(every)
+
+
+def test_every_tokenizer_can_be_chosen():
+    assert get_args(Tokenizer) == tuple(TOKENIZERS)
 
 
 def test_less_is_better_only_of_what_is_shown():
