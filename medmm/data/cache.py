@@ -87,9 +87,7 @@ class ImageCache:
         """
         return self.batch([study_id])[0]
 
-    def batch(
-        self, study_ids: Sequence[str], out: npt.NDArray[np.float32] | None = None
-    ) -> npt.NDArray[np.float32]:
+    def batch(self, study_ids: Sequence[str], out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
         """Views of several studies, straight from the mapped files.
 
         Args:

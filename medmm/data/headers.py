@@ -13,9 +13,7 @@ LIMIT_S = 10.0
 """Longest that a header may take; a real one takes a millisecond, on a slow network share a hundred."""
 
 
-def read_headers(
-    paths: Iterable[Path], workers: int | None = None
-) -> Iterator[tuple[Path, DicomHeader | StudyError]]:
+def read_headers(paths: Iterable[Path], workers: int | None = None) -> Iterator[tuple[Path, DicomHeader | StudyError]]:
     """Read the headers of files, each with what came of it, in the order of ``paths``.
 
     Args:

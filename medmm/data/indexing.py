@@ -122,9 +122,7 @@ def _with_phantom(config: DataConfig, seed: int) -> DataConfig:
     from medmm.data.phantom.options import Options
 
     wanted = config.phantom
-    return config.model_copy(
-        update={"path": cached(seed, wanted.studies, wanted.size, options=Options.of(wanted))}
-    )
+    return config.model_copy(update={"path": cached(seed, wanted.studies, wanted.size, options=Options.of(wanted))})
 
 
 def _inspected(items: Iterable[Study | Rejection], inspector: Inspector) -> Iterator[Study | Rejection]:

@@ -86,7 +86,11 @@ class DeepPass:
         """Pass items on, in their order."""
         waiting: deque[Study | Rejection] = deque()
         portraits = apart.look(
-            "medmm.data.likeness:portray", self._paths(items, waiting), limit_s=LIMIT_S, workers=self._workers, batch=8,
+            "medmm.data.likeness:portray",
+            self._paths(items, waiting),
+            limit_s=LIMIT_S,
+            workers=self._workers,
+            batch=8,
             whole=True,
         )
         for item in self._in_order(waiting, portraits):

@@ -98,9 +98,7 @@ def _on_projection(
     if (affine is None) != (onto is None) or flat is None:
         told = f"a mask of {' x '.join(map(str, array.shape))}, {'with' if affine is not None else 'without'} positions"
         beside = f"{' x '.join(map(str, shape))}, {'with' if onto is not None else 'without'} positions"
-        raise ImageError(
-            Reason.DIMENSIONS_MISMATCH, "mask and image differ", where="mask", got=told, expected=beside
-        )
+        raise ImageError(Reason.DIMENSIONS_MISMATCH, "mask and image differ", where="mask", got=told, expected=beside)
     return flat.copy()
 
 

@@ -131,9 +131,7 @@ def read_structure_set(path: str | Path) -> StructureSet:
     return StructureSet(tuple(regions.values()), *_references(dataset))
 
 
-def rasterise(
-    structures: StructureSet, image: Image, names: Collection[str] | None = None
-) -> tuple[RegionMask, ...]:
+def rasterise(structures: StructureSet, image: Image, names: Collection[str] | None = None) -> tuple[RegionMask, ...]:
     """Fill the contours of each region on the grid of a volume.
 
     Contours are mapped into the volume by the inverse of its affine, so oblique volumes are no different. A contour
@@ -185,10 +183,7 @@ def _references(dataset: Dataset) -> tuple[str | None, str | None, tuple[str, ..
     """Frame of reference, series and images that the contours refer to."""
     frames = elements.items(dataset, _FRAMES)
     series = [
-        one
-        for frame in frames
-        for study in elements.items(frame, _STUDIES)
-        for one in elements.items(study, _SERIES)
+        one for frame in frames for study in elements.items(frame, _STUDIES) for one in elements.items(study, _SERIES)
     ]
     uids = (elements.text(image, _REFERENCED_UID) for one in series for image in elements.items(one, _IMAGES))
     return (

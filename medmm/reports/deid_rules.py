@@ -23,9 +23,7 @@ class Rule(NamedTuple):
     hint: tuple[str, ...] = ()
 
 
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
+_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:19|20)\d\d"
 _CLOCK = r"(?:[ T,]+(?:at\s+)?\d{1,2}:\d\d(?::\d\d)?(?:\s*[aApP]\.?[mM]\b\.?)?)"
@@ -36,7 +34,9 @@ _ONE = rf"(?:{_CAP}|{_UP})"
 _PARTICLE = r"(?:(?:van|von|de|der|den|la|le|del|di|da|dos|bin|al|el|ter|St\.?|Mc|O')[ -])"
 _NAME = rf"(?:(?:{_ONE}|[A-Z]\.?)[ ]+){{0,3}}{_PARTICLE}{{0,2}}{_ONE}(?:[ ](?:Jr|Sr|II|III|IV)\b\.?)?"
 _LAST_FIRST = rf"{_PARTICLE}{{0,2}}{_ONE},[ ]*{_ONE}(?:[ ]+(?:{_ONE}|[A-Z]\b\.?))?"
-_CREDENTIAL = r"(?:M\.?D\.?|D\.?O\.?|Ph\.?D\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?-?C|R\.?T\.?|MBBS|FRCR|FACR|DABR|ARNP|APRN|CRNP|MBChB)"
+_CREDENTIAL = (
+    r"(?:M\.?D\.?|D\.?O\.?|Ph\.?D\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?-?C|R\.?T\.?|MBBS|FRCR|FACR|DABR|ARNP|APRN|CRNP|MBChB)"
+)
 _SIGNED = (
     r"(?:dictated|transcribed|interpreted|read|reviewed|signed|electronically[ ]signed|verified|approved|finalized|finalised|reported|performed"
     r"|ordered|requested|authenticated|e-signed|attested|authored|prepared|referred|examined)(?:[ ]and[ ]\w+)?[ ]*(?:by[ ]*:?|:)"
@@ -53,10 +53,10 @@ _ID_LABEL = (
     r"|ssn|social[ ]security(?:[ ](?:number|no\.?|#))?|case[ ](?:number|no\.?|#)|study[ ](?:id|number|no\.?)|insurance[ ](?:id|number|no\.?)|policy[ ](?:number|no\.?|#)|member[ ]id|record[ ](?:number|no\.?|#)|fin|csn"
     r"|license[ ](?:number|no\.?|#)|npi|serial[ ](?:number|no\.?|#)|nhs[ ](?:number|no\.?)|hospital[ ](?:number|no\.?)|chart[ ](?:number|no\.?|#)|job[ ]?(?:id|#|number)|document[ ]?(?:id|#|number)|chi[ ]number)"
 )
-_PHONE = r"(?:(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\)[ ]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?:[ ]*(?:x|ext\.?|extension)[ ]*\d{1,6})?)"
-_STREET = (
-    r"(?:Street|St\.?|Avenue|Ave\.?|Road|Rd\.?|Boulevard|Blvd\.?|Lane|Ln\.?|Drive|Dr\.?|Court|Ct\.?|Way|Place|Pl\.?|Parkway|Pkwy\.?|Highway|Hwy\.?|Circle|Terrace|Square|Trail)"
+_PHONE = (
+    r"(?:(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\)[ ]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?:[ ]*(?:x|ext\.?|extension)[ ]*\d{1,6})?)"
 )
+_STREET = r"(?:Street|St\.?|Avenue|Ave\.?|Road|Rd\.?|Boulevard|Blvd\.?|Lane|Ln\.?|Drive|Dr\.?|Court|Ct\.?|Way|Place|Pl\.?|Parkway|Pkwy\.?|Highway|Hwy\.?|Circle|Terrace|Square|Trail)"
 _STATE = r"(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[TA]|W[AVIY])"
 _HOSPITAL = r"(?:Hospital|Medical[ ]Cent(?:er|re)|Clinic|Health[ ]?(?:[Cc]are)?(?:[ ](?:System|Center|Centre|Partners))?|Infirmary|Imaging(?:[ ](?:Center|Centre|Associates))|Radiology[ ](?:Associates|Group|Partners|Consultants)|Cancer[ ]Center|University[ ]Hospital|Nursing[ ]Home|Hospice|Rehabilitation[ ]Center)"
 _NOT_PART = r"(?<![\w.,/-])"
@@ -72,7 +72,10 @@ RULES: tuple[Rule, ...] = (
     _rule("EMAIL", r"(?P<x>(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6})", ("@",)),
     _rule("URL", r"(?P<x>\b(?:https?|ftp)://[^\s<>\"']+|\bwww\.[^\s<>\"']+[^\s<>\"'.,;)])", ("://", "www.")),
     _rule("NAME", rf"(?P<x>\b{_UP}\^{_UP}(?:\^[A-Z.]*){{0,3}}|\b{_CAP}\^{_CAP}(?:\^[A-Za-z.]*){{0,3}})", ("^",)),
-    _rule("ADDRESS", rf"(?P<x>\bP\.?[ ]?O\.?[ ]Box[ ]\d+(?:,[ ]*{_CAP}(?:[ ]{_CAP})*,?[ ]+{_STATE}(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)"),
+    _rule(
+        "ADDRESS",
+        rf"(?P<x>\bP\.?[ ]?O\.?[ ]Box[ ]\d+(?:,[ ]*{_CAP}(?:[ ]{_CAP})*,?[ ]+{_STATE}(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)",
+    ),
     _rule(
         "ADDRESS",
         rf"(?P<x>\b\d{{1,5}}[A-Z]?[ ](?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\.?[ ])?(?:{_CAP}|\d+(?:st|nd|rd|th))(?:[ ]{_CAP}){{0,2}}[ ]{_STREET}(?![\w])"
@@ -88,27 +91,68 @@ RULES: tuple[Rule, ...] = (
         rf"\b(?P<x>(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?[ ]+)?{_MONTH}\.?[ ]+{_DAY}(?:st|nd|rd|th)?(?:,?[ ]+{_YEAR})?{_CLOCK}?)(?![\w/])(?![ ]*(?:mm|cm)\b)",
         flags=_I,
     ),
-    _rule("DATE", rf"{_NOT_PART}(?P<x>{_DAY}(?:st|nd|rd|th)?[ -](?:of[ ])?{_MONTH}\.?,?(?:[ -]{_YEAR}|-\d\d)?{_CLOCK}?)(?!\w)", flags=_I),
+    _rule(
+        "DATE",
+        rf"{_NOT_PART}(?P<x>{_DAY}(?:st|nd|rd|th)?[ -](?:of[ ])?{_MONTH}\.?,?(?:[ -]{_YEAR}|-\d\d)?{_CLOCK}?)(?!\w)",
+        flags=_I,
+    ),
     _rule("DATE", rf"\b(?P<x>{_MONTH}\.?,?[ ](?:of[ ])?{_YEAR})\b", flags=_I),
-    _rule("DATE", rf"\b(?:on|dated?|from|since|of|comparison:?|dob:?|born:?|study)[ ]+(?P<x>(?:0?[1-9]|1[0-2])/{_DAY}|(?:0[1-9]|1[0-2])[-/]{_YEAR}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\w/])", flags=_I),
-    _rule("DATE", rf"(?:\bdate\b|\bdob\b|\bd\.o\.b\.|\bborn\b)[^\n\w]{{0,4}}(?P<x>{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{{4,6}})?)\b", flags=_I),
-    _rule("DATE", rf"\b(?:in|since|from|dated|of|back[ ]to|year|circa)[ ]+(?P<x>{_YEAR})\b(?![ ]*(?:mm|cm|ml|cc|hours|hrs|HU))", flags=_I),
+    _rule(
+        "DATE",
+        rf"\b(?:on|dated?|from|since|of|comparison:?|dob:?|born:?|study)[ ]+(?P<x>(?:0?[1-9]|1[0-2])/{_DAY}|(?:0[1-9]|1[0-2])[-/]{_YEAR}|{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?![\w/])",
+        flags=_I,
+    ),
+    _rule(
+        "DATE",
+        rf"(?:\bdate\b|\bdob\b|\bd\.o\.b\.|\bborn\b)[^\n\w]{{0,4}}(?P<x>{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{{4,6}})?)\b",
+        flags=_I,
+    ),
+    _rule(
+        "DATE",
+        rf"\b(?:in|since|from|dated|of|back[ ]to|year|circa)[ ]+(?P<x>{_YEAR})\b(?![ ]*(?:mm|cm|ml|cc|hours|hrs|HU))",
+        flags=_I,
+    ),
     _rule("ID", rf"\b{_ID_LABEL}[ ]*(?:is|of)?[ ]*[:#=]{{0,2}}[ ]*(?P<x>(?=[\w-]*\d)[A-Z0-9][\w-]{{2,24}})", flags=_I),
     _rule("ID", r"(?<![\w-])(?P<x>\d{3}-\d{2}-\d{4})(?![\w-])"),
     _rule("PHONE", rf"(?<![\w.-])(?P<x>{_PHONE})(?![\w-])"),
-    _rule("PHONE", r"\b(?:phone|telephone|tel|fax|pager|beeper|cell|mobile|callback(?:[ ]number)?|ext(?:ension)?|voicemail|call)\b\.?(?:[ ](?:number|no\.?|\#))?(?:[ ](?:at|is))?[ ]*[:#]?[ ]*(?P<x>\+?\(?\d[\d ().-]{2,17}\d)(?![\w])", flags=_I),
+    _rule(
+        "PHONE",
+        r"\b(?:phone|telephone|tel|fax|pager|beeper|cell|mobile|callback(?:[ ]number)?|ext(?:ension)?|voicemail|call)\b\.?(?:[ ](?:number|no\.?|\#))?(?:[ ](?:at|is))?[ ]*[:#]?[ ]*(?P<x>\+?\(?\d[\d ().-]{2,17}\d)(?![\w])",
+        flags=_I,
+    ),
     _rule("PHONE", r"(?<![\w.-])(?P<x>\+\d{1,3}[ .-]?\(?\d{1,4}\)?(?:[ .-]?\d{2,4}){2,4})(?!\w)", ("+",)),
     _rule("ID", r"(?<![\w.-])(?P<x>(?:[A-Z]{1,4}-?\d{6,12}|\d{8,14}))(?![\w.%-]|[ ]?(?:mm|cm))"),
-    _rule("AGE", r"\b(?P<x>(?:9\d|1[0-2]\d))(?=[ -]?(?:years?|yrs?)[ -]?(?:old)?\b|[ -]?(?:y\.?/?o\.?\b|yo[mf]?\b)|[ ]?[MF]\b(?![.:]))", flags=_I),
+    _rule(
+        "AGE",
+        r"\b(?P<x>(?:9\d|1[0-2]\d))(?=[ -]?(?:years?|yrs?)[ -]?(?:old)?\b|[ -]?(?:y\.?/?o\.?\b|yo[mf]?\b)|[ ]?[MF]\b(?![.:]))",
+        flags=_I,
+    ),
     _rule("AGE", r"\baged?[ ]*:?[ ]*(?P<x>9\d|1[0-2]\d)\b", flags=_I),
-    _rule("NAME", rf"\b(?:(?i:drs?|doctors?|mr|mrs|ms|miss|prof(?:essor)?|nurse|sister|rev)\b\.?[ ]+|(?:Dr|Mr|Mrs|Ms)\.)(?P<x>{_NAME}(?:[ ]and[ ]{_NAME})?)(?:,?[ ]*{_CREDENTIAL}\b)?"),
-    _rule("NAME", rf"(?<![\w^])(?P<x>{_LAST_FIRST}|(?:{_ONE}[ ]+)(?:(?:{_ONE}|[A-Z]\.?)[ ]+){{0,2}}{_PARTICLE}?{_ONE}),?[ ]+{_CREDENTIAL}(?![\w])"),
+    _rule(
+        "NAME",
+        rf"\b(?:(?i:drs?|doctors?|mr|mrs|ms|miss|prof(?:essor)?|nurse|sister|rev)\b\.?[ ]+|(?:Dr|Mr|Mrs|Ms)\.)(?P<x>{_NAME}(?:[ ]and[ ]{_NAME})?)(?:,?[ ]*{_CREDENTIAL}\b)?",
+    ),
+    _rule(
+        "NAME",
+        rf"(?<![\w^])(?P<x>{_LAST_FIRST}|(?:{_ONE}[ ]+)(?:(?:{_ONE}|[A-Z]\.?)[ ]+){{0,2}}{_PARTICLE}?{_ONE}),?[ ]+{_CREDENTIAL}(?![\w])",
+    ),
     _rule("NAME", rf"(?i:{_SIGNED})[ \t]*(?:(?i:dr)\b\.?[ ]+)?{_LABELLED_NAME}"),
-    _rule("NAME", rf"(?im:(?:^|(?<=[.;,]))[ \t]*(?:the[ ]+)?\b{_ROLE})[ ]*:[ \t]*(?:(?i:dr|mr|mrs|ms)\b\.?[ ]+)?{_LABELLED_NAME}", (":",)),
+    _rule(
+        "NAME",
+        rf"(?im:(?:^|(?<=[.;,]))[ \t]*(?:the[ ]+)?\b{_ROLE})[ ]*:[ \t]*(?:(?i:dr|mr|mrs|ms)\b\.?[ ]+)?{_LABELLED_NAME}",
+        (":",),
+    ),
     _rule("NAME", rf"(?i:\b{_TOLD})[ ]+(?:(?i:the[ ]+)?(?i:{_ROLE}),?[ ]+)?(?:(?i:dr)\b\.?[ ]+)?(?P<x>{_NAME})"),
-    _rule("NAME", rf"(?i:\b(?:patient|pt|named|name[ ]is|mother|father|wife|husband|nurse|radiologist|resident|physician|technologist|surgeon))[ ]+(?P<x>{_CAP}[ ](?:[A-Z]\.?[ ])?{_CAP})(?![\w])"),
+    _rule(
+        "NAME",
+        rf"(?i:\b(?:patient|pt|named|name[ ]is|mother|father|wife|husband|nurse|radiologist|resident|physician|technologist|surgeon))[ ]+(?P<x>{_CAP}[ ](?:[A-Z]\.?[ ])?{_CAP})(?![\w])",
+    ),
     _rule("NAME", rf"(?m:^[ \t]*/?s/[ ]*)(?P<x>{_NAME})", ("s/",)),
-    _rule("HOSPITAL", rf"(?P<x>\b(?:St\.?[ ]|Saint[ ]|Mount[ ]|Mt\.?[ ])?(?:(?!The\b|At\b|In\b|From\b|To\b){_ONE}(?:'s|’s)?[ ])(?:(?:{_ONE}(?:'s|’s)?|of|and|the|&)[ ]){{0,4}}{_HOSPITAL})\b", ("Hospital", "Medical", "Clinic", "Health", "Infirmary", "Imaging", "Radiology", "Center", "Hospice", "Home")),
+    _rule(
+        "HOSPITAL",
+        rf"(?P<x>\b(?:St\.?[ ]|Saint[ ]|Mount[ ]|Mt\.?[ ])?(?:(?!The\b|At\b|In\b|From\b|To\b){_ONE}(?:'s|’s)?[ ])(?:(?:{_ONE}(?:'s|’s)?|of|and|the|&)[ ]){{0,4}}{_HOSPITAL})\b",
+        ("Hospital", "Medical", "Clinic", "Health", "Infirmary", "Imaging", "Radiology", "Center", "Hospice", "Home"),
+    ),
     _rule("HOSPITAL", rf"(?P<x>\bUniversity[ ]of[ ]{_CAP}(?:[ ]{_CAP}){{0,2}})", ("University",)),
 )
 """All rules."""
@@ -144,7 +188,9 @@ def name_key(words: str) -> str:
     """The surname: the part before a comma or caret, else the last word."""
     words = _TITLES.sub("", words.strip())
     first = re.split(r"[,^]", words)[0].strip()
-    parts = [part for part in re.split(r"\s+", first) if part.rstrip(".").lower() not in {"jr", "sr", "ii", "iii", "iv"}]
+    parts = [
+        part for part in re.split(r"\s+", first) if part.rstrip(".").lower() not in {"jr", "sr", "ii", "iii", "iv"}
+    ]
     return parts[-1].strip(".'’").lower() if parts else ""
 
 

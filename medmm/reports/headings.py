@@ -156,9 +156,7 @@ BARE = frozenset(_keys(_BARE))
 SUBHEADINGS = frozenset(_keys(_SUBHEADINGS))
 """Anatomical subheadings: they stand within the findings and end nothing."""
 LONGEST = max(len(name) for name in SECTION_OF)
-CHINESE = tuple(
-    sorted((name for name in SECTION_OF if not name.isascii() and name[-1] >= "一"), key=len, reverse=True)
-)
+CHINESE = tuple(sorted((name for name in SECTION_OF if not name.isascii() and name[-1] >= "一"), key=len, reverse=True))
 """Chinese headings, the longest first: no space parts them from what stands before."""
 
 

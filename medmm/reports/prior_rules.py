@@ -64,11 +64,14 @@ REFERENCE = re.compile(
 """Words that compare with an earlier study, by kind."""
 
 
-
 def _present(match: re.Match[str]) -> str:
     """``is present`` for ``remains stable``, ``are present`` for ``remain stable``."""
     verb = match[0].lower().split()[0]
-    return "are present" if verb in {"are", "were", "have", "appear", "remain", "look", "seem", "persist"} else "is present"
+    return (
+        "are present"
+        if verb in {"are", "were", "have", "appear", "remain", "look", "seem", "persist"}
+        else "is present"
+    )
 
 
 _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
@@ -80,15 +83,27 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         r"(?:\s+XXXX)?(?=\s*,?\s*(?:(?:as\s+|when\s+)?compared|since|than|from\s+(?:the\s+)?(?:prior|previous)))",
         " ",
     ),
-    (rf"[,(]?\s*\b(?:as|when|in)?\s*\b(?:compared|comparison|compare)\s+(?:to|with)\s+(?:{_PRIOR}|{_SINCE_WHEN})\)?[,:]?", " "),
-    (rf"[,(]?\s*\b(?:most\s+)?(?:similar|identical)(?:\s+in\s+(?:appearance|size|position))?\s+(?:to|as)\s+(?:{_PRIOR})\)?,?", " , "),
-    (rf"\b{_BE}\s+{_DEGREE}(?:similar|unchanged|stable)(?:\s+in\s+appearance)?\s+(?:to|from|since|compared)\s+(?:{_SINCE_WHEN})", _present),
+    (
+        rf"[,(]?\s*\b(?:as|when|in)?\s*\b(?:compared|comparison|compare)\s+(?:to|with)\s+(?:{_PRIOR}|{_SINCE_WHEN})\)?[,:]?",
+        " ",
+    ),
+    (
+        rf"[,(]?\s*\b(?:most\s+)?(?:similar|identical)(?:\s+in\s+(?:appearance|size|position))?\s+(?:to|as)\s+(?:{_PRIOR})\)?,?",
+        " , ",
+    ),
+    (
+        rf"\b{_BE}\s+{_DEGREE}(?:similar|unchanged|stable)(?:\s+in\s+appearance)?\s+(?:to|from|since|compared)\s+(?:{_SINCE_WHEN})",
+        _present,
+    ),
     (rf"[,(]?\s*\b(?:since|from|than\s+on|than|on)\s+(?:{_PRIOR})\)?,?", " "),
     (rf"[,(]?\s*\bsince\s+(?:{_SINCE_WHEN})\)?,?", " "),
     (r"[,(]?\s*\b(?:over|during|in|within)\s+(?:the\s+)?(?:interval|interim)\)?,?", " "),
     (r"[,(]?\s*\bas\s+(?:before|previously)(?:\s+\w+ed)?\)?,?", " "),
     (r"\b(?:which|that)\s+(?:was|were)\s+(?:also\s+)?previously\s+\w+\b", " "),
-    (r"\bpreviously\s+(?:seen|noted|described|identified|demonstrated|visuali[sz]ed|mentioned|reported|biopsied)\b", " "),
+    (
+        r"\bpreviously\s+(?:seen|noted|described|identified|demonstrated|visuali[sz]ed|mentioned|reported|biopsied)\b",
+        " ",
+    ),
     (rf",?\s+(?:or|and)\s+{_AMOUNT}interval\s+change\b", " "),
     (r"\b(?:resolving\s+or\s+developing|developing\s+or\s+resolving)\b", " "),
     # again seen
@@ -105,8 +120,14 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         r"(?:\s+(?:and|or)\s+(?:size|appearance|position|extent))?\s+of\s+)?(?:the\s+|an?\s+)?",
         "",
     ),
-    (rf",?\s*\b(?:with\s+no|without|no)\s+{_AMOUNT}change\b(?:\s+in\s+(?:size|appearance|position|alignment|configuration))?", " "),
-    (rf",?\s*\b(?:which|that)\s+{_BE}\s+{_DEGREE}(?:{_SAME}|{_CHANGED})(?:\s+in\s+(?:size|appearance|position|extent|number))?", " "),
+    (
+        rf",?\s*\b(?:with\s+no|without|no)\s+{_AMOUNT}change\b(?:\s+in\s+(?:size|appearance|position|alignment|configuration))?",
+        " ",
+    ),
+    (
+        rf",?\s*\b(?:which|that)\s+{_BE}\s+{_DEGREE}(?:{_SAME}|{_CHANGED})(?:\s+in\s+(?:size|appearance|position|extent|number))?",
+        " ",
+    ),
     # there has been interval increase in X
     (
         rf"\b{_AMOUNT}interval\s+{_AMOUNT}{_NOUN}(?:\s+(?:and|or)\s+{_NOUN})?\s+(?:in|of|to)\s+(?:(?:the\s+)?(?:size|extent|degree|number|appearance)(?:\s+and\s+(?:size|number|extent))?(?:\s+(?:of|in)\s+|\s*$))?(?:the\s+)?",
@@ -116,20 +137,38 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         rf"\b{_AMOUNT}(?:improvement|worsening|progression)\s+(?:in|of)\s+(?:(?:the\s+)?(?:size|extent|degree|number|appearance)\s+of\s+)?(?:the\s+)?",
         "",
     ),
-    (r"\bthere\s+is\s+(?=(?:\w+\s+){0,4}(?:opacities|effusions|infiltrates|nodules|changes|densities)\b)", "there are "),
+    (
+        r"\bthere\s+is\s+(?=(?:\w+\s+){0,4}(?:opacities|effusions|infiltrates|nodules|changes|densities)\b)",
+        "there are ",
+    ),
     (r"\b(?:has|have)\s+(?:\w+\s+)?(?:developed|appeared)\b", _present),
     # X is stable and normal; X is unchanged
-    (rf"\b(?P<be>{_BE})\s+{_DEGREE}{_SAME}(?:\s+in\s+(?:appearance|size|position|configuration|contour)(?:\s+and\s+(?:size|contour|position))?)?\s*(?:,\s*)?(?:and|but|,)\s+(?=(?:within\s+normal|normal|unremarkable|clear|mildly|moderately|borderline|enlarged|at\s+the\s+upper|not\s+enlarged|top))", r"\g<be> "),
-    (rf"\b(?P<what>(?:is|are)\s+(?:[\w/-]+\s+){{1,4}}?(?:limits|normal|enlarged|tortuous|elevated|unremarkable|clear))\s*,?\s*(?:and|but)\s+{_DEGREE}{_SAME}\b", r"\g<what>"),
+    (
+        rf"\b(?P<be>{_BE})\s+{_DEGREE}{_SAME}(?:\s+in\s+(?:appearance|size|position|configuration|contour)(?:\s+and\s+(?:size|contour|position))?)?\s*(?:,\s*)?(?:and|but|,)\s+(?=(?:within\s+normal|normal|unremarkable|clear|mildly|moderately|borderline|enlarged|at\s+the\s+upper|not\s+enlarged|top))",
+        r"\g<be> ",
+    ),
+    (
+        rf"\b(?P<what>(?:is|are)\s+(?:[\w/-]+\s+){{1,4}}?(?:limits|normal|enlarged|tortuous|elevated|unremarkable|clear))\s*,?\s*(?:and|but)\s+{_DEGREE}{_SAME}\b",
+        r"\g<what>",
+    ),
     (
         rf"(?<!there )\b{_BE}\s+{_DEGREE}(?:{_SAME}|similar|increas(?:ed|ing)|decreas(?:ed|ing)|improv(?:ed|ing)|worse(?:n(?:ed|ing))?|progress(?:ed|ing))"
         r"(?:\s+in\s+(?:the\s+)?(?:size|appearance|position|extent|number|prominence|configuration|alignment|place))?"
         r"(?=\s*(?:$|[,;.)]|XXXX|(?:in|on|from|since|with|at|and|but|bilaterally|compared|as|over|within|throughout|without)\b))",
         _present,
     ),
-    (rf"\b(?:has|have)\s+(?:been\s+)?{_DEGREE}(?:{_CHANGED})(?:\s+in\s+(?:size|appearance|position|extent|number))?", _present),
-    (rf"\b(?:{_DEGREE})(?:unchanged|stable)\s+(?:position|appearance|size|configuration|alignment)\s+of\s+(?:the\s+|an?\s+)?", " "),
-    (rf"[,(]?\s*\b(?:in\s+)?(?:{_DEGREE})(?:unchanged|stable)\s+(?:in\s+)?(?:position|appearance|size|configuration|alignment)\b\)?", " "),
+    (
+        rf"\b(?:has|have)\s+(?:been\s+)?{_DEGREE}(?:{_CHANGED})(?:\s+in\s+(?:size|appearance|position|extent|number))?",
+        _present,
+    ),
+    (
+        rf"\b(?:{_DEGREE})(?:unchanged|stable)\s+(?:position|appearance|size|configuration|alignment)\s+of\s+(?:the\s+|an?\s+)?",
+        " ",
+    ),
+    (
+        rf"[,(]?\s*\b(?:in\s+)?(?:{_DEGREE})(?:unchanged|stable)\s+(?:in\s+)?(?:position|appearance|size|configuration|alignment)\b\)?",
+        " ",
+    ),
     (r"(?<!concern )(?<!symptoms )\b(?:persists?|continues?)\b(?!\s+to)", _present),
     (r"\bcontinues?\s+to\s+(?:be|have|show|demonstrate)\b", "is"),
     (r"\bremains?(?=\s*(?:$|[,;]))", _present),
@@ -141,7 +180,10 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\b(?:no|without)\s+acute\s+acute\b", "no acute"),
     (r"\b(?:an?\s+)(?:new|newly|stable|unchanged|persistent|interval|progressive)\s+(?=[aeiou])", "an "),
     (r"\b(?:an?\s+)(?:new|newly|stable|unchanged|persistent|interval|progressive)\s+(?=[^aeiou])", "a "),
-    (rf"\b(?:slowly|mildly|slightly|minimally|chronically|grossly|essentially|relatively|otherwise)?\s*\b{_FORWARD}(?:\s*(?:,|and|but|or)\s+(?:slightly\s+|mildly\s+)?(?:{_FORWARD}|increased|decreased|improved))*\b,?(?=\s+\w)", " "),
+    (
+        rf"\b(?:slowly|mildly|slightly|minimally|chronically|grossly|essentially|relatively|otherwise)?\s*\b{_FORWARD}(?:\s*(?:,|and|but|or)\s+(?:slightly\s+|mildly\s+)?(?:{_FORWARD}|increased|decreased|improved))*\b,?(?=\s+\w)",
+        " ",
+    ),
     (r"\b(?:improved|improving)\s+(?=\w)", " "),
     (rf"[,(]?\s*(?:and\s+|but\s+|which\s+(?:is|are)\s+)?{_DEGREE}\b(?:unchanged|stable)\s*\)?(?=\s*(?:$|[,;]))", " "),
     (r"\b(?:still|now|stably|persistently|progressively)\b", " "),
@@ -150,7 +192,10 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r",?\s+and\s+(?:is|are)\s+present\b(?=\s*(?:$|[,;]))", ""),
     (r",\s+(?=(?:is|are)\b)", " "),
     (r"\bis\s+present\s+(?:and\s+)?(?=(?:mildly|moderately|within|normal|enlarged)\b)", "is "),
-    (r"^\s*(?:and|but|with|of|the\s+appearance\s+of\s+the|appearance\s+of\s+(?:the\s+)?|position\s+of\s+(?:the\s+|an?\s+)?|size\s+of\s+(?:the\s+)?)\s*(?=\w)", ""),
+    (
+        r"^\s*(?:and|but|with|of|the\s+appearance\s+of\s+the|appearance\s+of\s+(?:the\s+)?|position\s+of\s+(?:the\s+|an?\s+)?|size\s+of\s+(?:the\s+)?)\s*(?=\w)",
+        "",
+    ),
     (r"\bthere\s+(?:is|are)\s+(?=there\b|no\b\s*$)", ""),
     (r"^[\s,;:]+|[\s,;:]+$", ""),
 )

@@ -204,9 +204,7 @@ def _read(folder: Path, option: str) -> _Stored:
 def _doubts(found: _Stored, samples: Sequence[Sample], card: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """What differs, by name: what was found, what was expected."""
     other = found.card
-    differing = {
-        name: (_shown(other.get(name)), _shown(card[name])) for name in _SAME if other.get(name) != card[name]
-    }
+    differing = {name: (_shown(other.get(name)), _shown(card[name])) for name in _SAME if other.get(name) != card[name]}
     ids = {sample.study_id for sample in samples}
     if foreign := len(ids ^ found.rows.keys()):
         differing["studies"] = (f"{len(found.rows)}, {foreign} of them not in both", str(len(ids)))

@@ -49,9 +49,7 @@ def write(
     atomic.write_text(out / PAGE, tables.markdown(metrics, findings, metrics["card"]["warnings"], pictures))
 
 
-def write_predictions(
-    out: Path, samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts
-) -> None:
+def write_predictions(out: Path, samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts) -> None:
     """Write ``predictions.jsonl``: a line a study with draft, reference and what is read in either.
 
     Raises:

@@ -215,9 +215,7 @@ def _read(study: Study, config: Config) -> _Target | Rejection:
     if study.report is None:
         return Rejection(study.study_id, Reason.IMAGE_WITHOUT_REPORT, "the study has no report")
     try:
-        text = target_text(
-            study.report, config.target.sections, config.target.whole_text, config.target.without_priors
-        )
+        text = target_text(study.report, config.target.sections, config.target.whole_text, config.target.without_priors)
     except StudyError as error:
         return Rejection(study.study_id, error.reason, error.what)
     return _Target(study.patient_key, text, label_report(text))

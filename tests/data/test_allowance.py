@@ -86,7 +86,7 @@ def test_a_volume_beyond_its_file_costs_one_file_and_bounded_memory(bomb, row):
 
 
 def test_memory_runs_out_apart_as_well(bomb):
-    (_, answer), = apart.look("medmm.io.nifti:read_nifti", [bomb], limit_s=10, workers=1, whole=True)
+    ((_, answer),) = apart.look("medmm.io.nifti:read_nifti", [bomb], limit_s=10, workers=1, whole=True)
     assert answer.reason is Reason.OUT_OF_MEMORY
 
 

@@ -145,7 +145,9 @@ def test_near_lossless_stays_within_its_deviation(write_dicom, kind, deviation):
     assert 0 < off.max() <= deviation
 
 
-@pytest.mark.parametrize(("kind", "options"), [
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
         ("u8", ("+eb",)),
         ("u8 of 7 bits", ("+ee",)),
         ("u16 of 10 bits", ("+ee", "+bt")),

@@ -123,7 +123,9 @@ ELSEWHERE = re.compile(
 """A list of words made apart from the rules, for counting what is left."""
 ADVICE = re.compile(r"\b(?:recommend\w*|follow\w*|consider\w*|if|correlat\w+)\b", re.IGNORECASE)
 """What is to be done next compares with nothing before."""
-DANGLING = re.compile(r"\b(?:to|with|from|of|than|since|and|or|the|a|an|is|are|has|have|in|for|by)[.,;]*$|^(?:And|Or|But|Of|To|With|Than|Since|Is|Are)\b")
+DANGLING = re.compile(
+    r"\b(?:to|with|from|of|than|since|and|or|the|a|an|is|are|has|have|in|for|by)[.,;]*$|^(?:And|Or|But|Of|To|With|Than|Since|Is|Are)\b"
+)
 
 
 def test_the_table_is_large_enough() -> None:
@@ -155,7 +157,10 @@ def test_what_is_no_sentence_is_left_out() -> None:
 
 
 def test_lists_are_numbered_anew() -> None:
-    assert without_priors("1. Stable chest.\n2. Stable left effusion.\n3. No pneumothorax.") == "1. Left effusion.\n2. No pneumothorax."
+    assert (
+        without_priors("1. Stable chest.\n2. Stable left effusion.\n3. No pneumothorax.")
+        == "1. Left effusion.\n2. No pneumothorax."
+    )
     assert without_priors("1. Stable heart. Small effusion. 2. Clear.") == "1. Small effusion. 2. Clear."
 
 
@@ -196,7 +201,10 @@ def test_open_i_without_priors(shared: Path) -> None:
                 examples += [found] if ELSEWHERE.search(found) else []
                 assert found == without_priors(found)
                 is_whole = not found or (
-                    (not found[0].islower()) and not DANGLING.search(found) and "  " not in found and found.count("(") == found.count(")")
+                    (not found[0].islower())
+                    and not DANGLING.search(found)
+                    and "  " not in found
+                    and found.count("(") == found.count(")")
                     and (found[-1] in ".!?" or text[-1] not in ".!?")
                 )
                 broken += not is_whole

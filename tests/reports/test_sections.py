@@ -140,9 +140,15 @@ def test_prose_is_no_heading(text: str) -> None:
 @pytest.mark.parametrize(
     ("language", "text"),
     [
-        ("es", "DATOS CLÍNICOS: tos\nTÉCNICA: PA\nCOMPARACION: ninguna\nHALLAZGOS: Derrame.\nIMPRESIÓN DIAGNÓSTICA: Derrame."),
+        (
+            "es",
+            "DATOS CLÍNICOS: tos\nTÉCNICA: PA\nCOMPARACION: ninguna\nHALLAZGOS: Derrame.\nIMPRESIÓN DIAGNÓSTICA: Derrame.",
+        ),
         ("de", "Klinische Angaben: Husten\nTechnik: p.a.\nVoraufnahmen: keine\nBefund: Erguss.\nBeurteilung: Erguss."),
-        ("fr", "RENSEIGNEMENTS CLINIQUES : toux\nTECHNIQUE : face\nCOMPARAISON : aucune\nRÉSULTATS : Épanchement.\nCONCLUSION : Ok."),
+        (
+            "fr",
+            "RENSEIGNEMENTS CLINIQUES : toux\nTECHNIQUE : face\nCOMPARAISON : aucune\nRÉSULTATS : Épanchement.\nCONCLUSION : Ok.",
+        ),
         ("zh", "临床诊断：咳嗽\n检查方法：正位\n对比：无\n【影像表现】双肺清晰。\n诊断意见：未见异常。"),
     ],
 )
@@ -183,7 +189,11 @@ def test_addenda_never_change_a_section() -> None:
 
 def test_missing_headings() -> None:
     template = "COMPARISON: None.\nLUNGS: Clear.\nHEART: Normal.\nIMPRESSION: Ok."
-    assert sections_of(template) == {"comparison": "None.", "findings": "LUNGS: Clear.\nHEART: Normal.", "impression": "Ok."}
+    assert sections_of(template) == {
+        "comparison": "None.",
+        "findings": "LUNGS: Clear.\nHEART: Normal.",
+        "impression": "Ok.",
+    }
     unheaded = "TECHNIQUE: PA.\n\nThe lungs are clear.\n\nIMPRESSION: Ok."
     assert sections_of(unheaded) == {"technique": "PA.", "impression": "Ok."}
     assert [part.section for part in split_sections(unheaded)[1]] == ["technique", None, "impression"]

@@ -66,12 +66,17 @@ def test_hl7_codes_repetitions_and_several_orders() -> None:
         "OBR|3||A3", "OBX|1|NM|X||5",
     )  # fmt: skip
     assert [one.accession for one in read_hl7(data)] == ["A1", "A2"]
-    assert texts(data) == [{"findings": "Small effusion.\nHeart normal.", "impression": "Effusion."}, {"findings": "Normal."}]
+    assert texts(data) == [
+        {"findings": "Small effusion.\nHeart normal.", "impression": "Effusion."},
+        {"findings": "Normal."},
+    ]
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
 def test_hl7_line_ends_batches_frames_and_broken_lines(end: str) -> None:
-    one = message("OBR|1||A1", f"OBX|1|TX|R||FINDINGS: Clear.{end}THE heart is normal.{end}IMPRESSION: Normal.", end=end)
+    one = message(
+        "OBR|1||A1", f"OBX|1|TX|R||FINDINGS: Clear.{end}THE heart is normal.{end}IMPRESSION: Normal.", end=end
+    )
     assert texts(one) == [{"findings": f"Clear.{end}THE heart is normal.", "impression": "Normal."}]
     batch = b"FHS|^~\\&|A\rBHS|^~\\&|A\r" + one + one.replace(b"A1", b"B2") + b"BTS|2\rFTS|1\r"
     assert [found.accession for found in read_hl7(batch)] == ["A1", "B2"]
@@ -94,7 +99,14 @@ def test_hl7_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charset", "encoding"), [("8859/1", "latin-1"), ("UNICODE UTF-8", "utf-8"), ("UNICODE UTF-8", "latin-1"), ("", "utf-8"), ("8859/1", "utf-8")]
+    ("charset", "encoding"),
+    [
+        ("8859/1", "latin-1"),
+        ("UNICODE UTF-8", "utf-8"),
+        ("UNICODE UTF-8", "latin-1"),
+        ("", "utf-8"),
+        ("8859/1", "utf-8"),
+    ],
 )
 def test_hl7_character_sets_named_wrongly(charset: str, encoding: str) -> None:
     head = HEAD + "||||||" + charset
@@ -127,10 +139,26 @@ def form(text: str, kind: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"presentedForm": [form("%PDF", "application/pdf"), form("FINDINGS: Clear.", "text/plain")], "conclusion": "Normal."}, ("Clear.", "Normal.")),
-        ({"presentedForm": [form("<p>FINDINGS: Clear</p><script>x()</script><p>IMPRESSION: Ok</p>", "text/html; charset=utf-8")]}, ("Clear", "Ok")),
+        (
+            {
+                "presentedForm": [form("%PDF", "application/pdf"), form("FINDINGS: Clear.", "text/plain")],
+                "conclusion": "Normal.",
+            },
+            ("Clear.", "Normal."),
+        ),
+        (
+            {
+                "presentedForm": [
+                    form("<p>FINDINGS: Clear</p><script>x()</script><p>IMPRESSION: Ok</p>", "text/html; charset=utf-8")
+                ]
+            },
+            ("Clear", "Ok"),
+        ),
         ({"presentedForm": [form(RTF, "text/rtf")]}, ("Oedème ≥3 mm.", "Effusion.")),
-        ({"text": {"div": "<div><h3>Findings</h3><p>Clear &amp; dry.</p><h3>Impression</h3>Ok<br/>Fine</div>"}}, ("Clear & dry.", "Ok\nFine")),
+        (
+            {"text": {"div": "<div><h3>Findings</h3><p>Clear &amp; dry.</p><h3>Impression</h3>Ok<br/>Fine</div>"}},
+            ("Clear & dry.", "Ok\nFine"),
+        ),
         ({"conclusion": "Left effusion."}, (None, "Left effusion.")),
         ({"conclusionCode": [{"text": "Edema"}, {"coding": [{"display": "Mass"}]}]}, (None, "Edema; Mass")),
     ],
@@ -143,9 +171,21 @@ def test_fhir_texts(fields: dict[str, object], expected: tuple[str | None, str])
 
 
 def test_fhir_bundle_resolves_within_itself() -> None:
-    study = {"resourceType": "ImagingStudy", "id": "s", "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2.3"}]}
-    patient = {"resourceType": "Patient", "id": "p", "identifier": [{"type": {"coding": [{"code": "MR"}]}, "value": "M1"}]}
-    order = {"resourceType": "ServiceRequest", "id": "o", "identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "value": "ACC8"}]}
+    study = {
+        "resourceType": "ImagingStudy",
+        "id": "s",
+        "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2.3"}],
+    }
+    patient = {
+        "resourceType": "Patient",
+        "id": "p",
+        "identifier": [{"type": {"coding": [{"code": "MR"}]}, "value": "M1"}],
+    }
+    order = {
+        "resourceType": "ServiceRequest",
+        "id": "o",
+        "identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "value": "ACC8"}],
+    }
     report = resource(conclusion="Normal.", identifier=[], subject={"reference": "Patient/p"}, imagingStudy=[{"reference": "ImagingStudy/s"}],
                       basedOn=[{"reference": "#o"}], contained=[order])  # fmt: skip
     lab = resource(conclusion="Sodium 140", category=[{"coding": [{"code": "LAB"}]}])
@@ -161,7 +201,10 @@ def test_fhir_bundle_resolves_within_itself() -> None:
         (b"[" * 100_000, Reason.REPORT_UNREADABLE),
         (b'{"resourceType": "Patient"}', Reason.REPORT_UNREADABLE),
         (b'{"resourceType": "DiagnosticReport"}', Reason.REPORT_EMPTY),
-        (b'{"resourceType": "DiagnosticReport", "presentedForm": [{"contentType": "text/plain", "data": "%%"}], "text": 3}', Reason.REPORT_EMPTY),
+        (
+            b'{"resourceType": "DiagnosticReport", "presentedForm": [{"contentType": "text/plain", "data": "%%"}], "text": 3}',
+            Reason.REPORT_EMPTY,
+        ),
     ],
 )
 def test_fhir_without_a_report(data: bytes, reason: Reason) -> None:
@@ -184,7 +227,9 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
         path.write_bytes(data)
         report = read_report(path)
         assert (report.source_format, report.sections["impression"].text) == (kind, "Normal."), name
-        assert all(report.raw[part.start : part.end] == part.text for part in (*report.sections.values(), *report.sentences))
+        assert all(
+            report.raw[part.start : part.end] == part.text for part in (*report.sections.values(), *report.sentences)
+        )
     two = tmp_path / "two.hl7"
     two.write_bytes(message("OBR|1||A", "OBX|1|TX|R||Clear.", "OBR|2||B", "OBX|1|TX|R||Clear."))
     with pytest.raises(ReportError) as error:
@@ -193,7 +238,10 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
 
 
 def test_html_and_rtf_keep_text_only() -> None:
-    assert html_text("<style>p{}</style><p>A&nbsp;&lt;3 mm</p><ul><li>b</li><li>c</li></ul><svg>x</svg><pre>d\n e</pre>") == "A <3 mm\n\nb\nc\n\nd\ne"
+    assert (
+        html_text("<style>p{}</style><p>A&nbsp;&lt;3 mm</p><ul><li>b</li><li>c</li></ul><svg>x</svg><pre>d\n e</pre>")
+        == "A <3 mm\n\nb\nc\n\nd\ne"
+    )
     assert html_text("<p>open <b>tags <script>never closed") == "open tags"
     assert plain_text("size < 3 mm and > 1 mm") == "size < 3 mm and > 1 mm"
     assert rtf_text(RTF) == "FINDINGS: Oedème ≥3 mm.\nIMPRESSION: Effusion."
@@ -214,7 +262,11 @@ def test_mojibake_is_repaired_only_where_certain(tmp_path: Path) -> None:
 
 def test_bad_files(tmp_path: Path) -> None:
     entity = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><eCitation><uId id="CXR1"/>&e;</eCitation>'
-    laughs = b"<!DOCTYPE a [<!ENTITY a 'ha'>" + b"".join(b"<!ENTITY %c '&%c;&%c;'>" % (c + 1, c, c) for c in range(97, 120)) + b"]><eCitation>&x;</eCitation>"
+    laughs = (
+        b"<!DOCTYPE a [<!ENTITY a 'ha'>"
+        + b"".join(b"<!ENTITY %c '&%c;&%c;'>" % (c + 1, c, c) for c in range(97, 120))
+        + b"]><eCitation>&x;</eCitation>"
+    )
     for name, data, reason in [
         ("a.txt", b"", Reason.REPORT_EMPTY), ("b.json", b" \n", Reason.REPORT_EMPTY), ("c.txt", entity, Reason.REPORT_UNREADABLE),
         ("d.xml", laughs, Reason.REPORT_UNREADABLE), ("e.txt", laughs, Reason.REPORT_UNREADABLE), ("f.txt", b"%PDF-1.7 x", Reason.REPORT_UNREADABLE),

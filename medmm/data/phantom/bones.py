@@ -152,4 +152,3 @@ def organs(parts: list[Component]) -> dict[str, tuple[Solid | Tubes, ...]]:
         "scapulae": ("scapula",),
     }
     return {name: tuple(p.shape for p in parts if p.name in inside) for name, inside in names.items()}
-

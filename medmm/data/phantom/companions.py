@@ -21,9 +21,7 @@ REPORT, SEGMENTATION, STRUCTURE_SET = "report.dcm", "segmentation.dcm", "structu
 _ORGANS = ("lung_left", "lung_right", "heart")
 
 
-def beside_radiograph(
-    folder: Path, seed: int, study: PhantomStudy, image: Dataset, wanted: Collection[str]
-) -> None:
+def beside_radiograph(folder: Path, seed: int, study: PhantomStudy, image: Dataset, wanted: Collection[str]) -> None:
     """Write what is wanted about a radiograph into its folder.
 
     Args:

@@ -94,9 +94,7 @@ def _described(number: int, name: str) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name=MODEL, family=codes.DCM.ArtificialIntelligence, version=VERSION
-    )
+    algorithm = hd.AlgorithmIdentificationSequence(name=MODEL, family=codes.DCM.ArtificialIntelligence, version=VERSION)
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,

@@ -225,9 +225,7 @@ def _parquet_columns(path: Path, key: str) -> tuple[str, ...]:
         raise DataError("the file is no valid Parquet", where=key, got=type(error).__name__) from error
 
 
-def _parquet_rows(
-    table: Table, columns: list[str] | None, literal: Container[str]
-) -> Iterator[tuple[int, Row | None]]:
+def _parquet_rows(table: Table, columns: list[str] | None, literal: Container[str]) -> Iterator[tuple[int, Row | None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -164,9 +164,7 @@ class _Reading:
         )
 
 
-def _from_header(
-    study_id: str, name: str, path: Path, images: list[ImageRef], days: list[date]
-) -> Iterator[Rejection]:
+def _from_header(study_id: str, name: str, path: Path, images: list[ImageRef], days: list[date]) -> Iterator[Rejection]:
     """Take an image as its DICOM header describes it, where no table does."""
     from medmm.io.dicom import read_header
 

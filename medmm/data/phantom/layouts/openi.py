@@ -67,5 +67,5 @@ def _xml(study: PhantomStudy, uid: int, image_id: str) -> str:
         f"<MedlineCitation>\n<Article>\n<Abstract>{parts}</Abstract>\n</Article>\n</MedlineCitation>\n"
         f"<MeSH>{terms}</MeSH>\n"
         f'<parentImage id="{image_id}">\n<figureId>F1</figureId>\n<caption>Chest radiograph</caption>\n'
-        f"<panel type=\"single\"/>\n</parentImage>\n</eCitation>\n"
+        f'<panel type="single"/>\n</parentImage>\n</eCitation>\n'
     )
