@@ -1,33 +1,29 @@
 """Files looked at by processes that may die without taking anybody along; answers come in the order of the files.
 
 A hospital's folder has files that keep a parser busy for ever or crash a decoder. A batch that takes too long, or whose
-process dies, is done again file by file, and the one that did it is a broken file like any other. The processes are
-started as programs, so that a script needs no main guard, and import no learning stack.
+process dies, is done again file by file, and the one that did it is a broken file like any other.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import os
-import pickle
 import queue
-import struct
-import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from medmm.data import allowance
+from medmm.data.child import Child, Silence, serve
 from medmm.errors import ImageError, Reason, StudyError, is_out_of_memory
 
 _FEW = 256
 """So many files are looked at here: they take no longer than a process takes to start."""
-_LENGTH = struct.Struct("<Q")
 
 
 def look(
@@ -108,82 +104,25 @@ def _attempt(function: Callable[[Path], Any], path: Path) -> Any:
 
 
 class _Process:
-    """A process that looks at files, started when first asked and anew after each death."""
+    """A process that looks at files."""
 
     def __init__(self, task: str, limit_s: float, whole: bool = False) -> None:
-        self._task, self._limit_s, self._whole = task, limit_s, whole
-        self._running: subprocess.Popen[bytes] | None = None
+        self._child = Child("medmm.data.apart", task)
+        self._limit_s, self._whole = limit_s, whole
+        self.end = self._child.end
 
     def ask(self, files: Sequence[Path]) -> list[Any]:
         """Have some files looked at there."""
-        answers = self._answers(files)
-        if answers is not None:
-            return answers
+        limit = self._limit_s + 0.1 * (len(files) - 1)
+        if self._whole:
+            limit += sum(map(allowance.stored_bytes, files)) / allowance.BYTES_A_SECOND
+        said = self._child.ask([str(path) for path in files], limit)
+        if not isinstance(said, Silence):
+            return [_restored(*one) for one in said]
         if len(files) > 1:
             return [self.ask((path,))[0] for path in files]
         what = "the file cannot be read to its end: the reading process was stopped or died of it"
         return [ImageError(Reason.DECODE_FAILED, what, where="file", expected=f"at most {self._limit_s:g} s")]
-
-    def _answers(self, files: Sequence[Path]) -> list[Any] | None:
-        """What the process says; None where it was too slow or died of it."""
-        if self._running is None or self._running.poll() is not None:  # dead since the last batch, of something else
-            self.end()
-            self._running = _start(self._task)
-        running = self._running
-        assert running.stdin is not None
-        assert running.stdout is not None
-        limit = self._limit_s + 0.1 * (len(files) - 1)
-        if self._whole:
-            limit += sum(map(allowance.stored_bytes, files)) / allowance.BYTES_A_SECOND
-        patience = threading.Timer(limit, running.kill)
-        patience.start()
-        try:
-            _send(running.stdin, [str(path) for path in files])
-            said = _receive(running.stdout)
-        except BrokenPipeError:
-            said = None
-        finally:
-            patience.cancel()
-        if said is None:
-            self.end()
-            return None
-        if isinstance(said, str):
-            raise RuntimeError(f"a reading process met a bug: {said}")
-        return [_restored(*one) for one in said]
-
-    def end(self) -> None:
-        """End the process, if it runs."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.kill()
-            running.communicate()
-
-
-def _start(task: str) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return subprocess.Popen(
-        [sys.executable, "-m", "medmm.data.apart", task],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        start_new_session=True,  # Ctrl-C is for the process that asks
-    )
-
-
-def _send(stream: IO[bytes], said: Any) -> None:
-    data = pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
-    stream.write(_LENGTH.pack(len(data)) + data)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes]) -> Any:
-    """One message; None at the end. Both ends of the pipe are this program's own, so pickle is safe here."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    data = stream.read(length)
-    return pickle.loads(data) if len(data) == length else None
 
 
 def _record(answer: Any) -> tuple[bool, Any]:
@@ -202,23 +141,13 @@ def _restored(is_answer: bool, said: Any) -> Any:
     return kind(Reason(reason), what, **details)
 
 
-def _confined(function: Callable[[Path], Any], path: Path) -> Any:
-    with allowance.confined(path):
-        return _attempt(function, path)
-
-
-def _serve(function: Callable[[Path], Any], requests: IO[bytes], answers: IO[bytes]) -> None:
-    while (files := _receive(requests)) is not None:
-        said: Any
-        try:
-            said = [_record(_confined(function, Path(path))) for path in files]
-        except Exception as error:  # the kind alone: its text may quote the header
-            said = type(error).__name__
-        _send(answers, said)
+def _looked(function: Callable[[Path], Any], files: Sequence[str]) -> list[tuple[bool, Any]]:
+    said = []
+    for path in map(Path, files):
+        with allowance.confined(path):
+            said.append(_record(_attempt(function, path)))
+    return said
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "wb") as channel:
-        function = _resolve(sys.argv[1])
-        allowance.hush()
-        _serve(function, sys.stdin.buffer, channel)
+    serve(functools.partial(_looked, _resolve(sys.argv[1])))

@@ -86,7 +86,7 @@ def _code() -> str:
     """Digest of medmm's readers and of what they build on: a repaired decoder must not find its old pixels."""
     digest = hashlib.sha256()
     folder = Path(__file__).resolve().parent
-    for source in sorted([*(folder.parent / "io").glob("*.py"), folder / "decoding.py"]):
+    for source in sorted([*(folder.parent / "io").glob("*.py"), folder / "decoding.py", folder / "stored_image.py"]):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     for name in _READERS:
         try:

@@ -1,19 +1,16 @@
 """Images read in processes of their own, straight into their rows of a file.
 
-The processes do not import the learning stack. They are started as programs, so that a script that trains needs no main
-guard, and a file that crashes a decoder ends one of them and costs one image.
+The processes do not import the learning stack; a file that crashes a decoder ends one of them and costs one image.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import queue
-import subprocess
 import sys
-import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,15 +19,14 @@ from typing import Any
 
 from medmm.config.schema import PreprocessConfig
 from medmm.data import allowance
+from medmm.data.child import Child, Silence, serve
 from medmm.data.stored_image import WHITE, read_stored, shape_of
 from medmm.errors import ImageError, Reason, is_out_of_memory
 
-__all__ = ["WHITE", "Job", "Outcome", "Readers", "ReadingProcess", "attempt", "read_stored", "serve", "shape_of"]
+__all__ = ["WHITE", "Job", "Outcome", "Readers", "ReadingProcess", "attempt", "read_stored", "shape_of"]
 
 LIMIT_S = 300.0
 """An image that takes longer to read is given up, however large; see :mod:`medmm.data.allowance` for others."""
-START_S = 120.0
-"""Longest that a reading process takes to start."""
 _PASSING = {Reason.FILE_MISSING, Reason.FILE_UNREADABLE, Reason.TOO_SLOW}  # the place is wrong, not the content
 
 
@@ -150,11 +146,11 @@ class Readers:
 
 
 class ReadingProcess:
-    """A reading process, started anew after each crash."""
+    """A process that reads images, one at a time."""
 
     def __init__(self, preprocess: PreprocessConfig) -> None:
-        self._words = (preprocess.model_dump_json(),)
-        self._running: subprocess.Popen[str] | None = None
+        self.child = Child("medmm.data.decoding", preprocess.model_dump_json())
+        self.end = self.child.end
 
     def ask(self, job: Job) -> Outcome:
         """Have one image read there.
@@ -163,83 +159,16 @@ class ReadingProcess:
             OSError: Its pixels cannot be written.
             RuntimeError: The process met a bug, which is named, or does not start.
         """
-        if self._running is None:
-            self._running = self._start()
-        running = self._running
-        assert running.stdin is not None
-        assert running.stdout is not None
         limit = min(LIMIT_S, allowance.seconds(job.path))
-        with _patience(running, limit) as overdue:
-            try:
-                running.stdin.write(json.dumps([str(job.path), str(job.target), job.offset]) + "\n")
-                running.stdin.flush()
-                answer = running.stdout.readline()
-            except BrokenPipeError:
-                answer = ""
-        if not answer:
-            code = self.end()
-            if overdue.is_set():
+        said = self.child.ask((str(job.path), str(job.target), job.offset), limit)
+        if isinstance(said, Silence):
+            if said.overdue:
                 return Outcome(job, Reason.TOO_SLOW, f"the file is not read after {limit:.0f} s", lasting=False)
-            detail = f"the reading process ended with code {code} on this file"
+            detail = f"the reading process ended with code {said.code} on this file"
             return Outcome(job, Reason.DECODE_FAILED, detail, lasting=False)
-        said: dict[str, Any] = json.loads(answer)
         if "errno" in said:
             raise OSError(said["errno"], os.strerror(said["errno"]))
-        if "bug" in said:
-            raise RuntimeError(f"a reading process met a bug: {said['bug']}")
-        reason = Reason(said["reason"]) if said["reason"] else None
-        return Outcome(job, reason, said["detail"], said["checksum"], said["lasting"])
-
-    def end(self) -> int | None:
-        """End the process; its exit code, None if it has not run."""
-        running, self._running = self._running, None
-        if running is None:
-            return None
-        running.kill()
-        code = running.wait()
-        for pipe in (running.stdin, running.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
-        return code
-
-    def _start(self) -> subprocess.Popen[str]:
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        running = subprocess.Popen(
-            [sys.executable, "-m", "medmm.data.decoding", *self._words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the process that trains
-            text=True,
-        )
-        assert running.stdout is not None
-        with _patience(running, START_S):
-            ready = running.stdout.readline()
-        if not ready:
-            running.kill()
-            running.communicate()
-            raise RuntimeError(f"a reading process does not start: it ended with code {running.returncode}")
-        return running
-
-
-@contextmanager
-def _patience(running: subprocess.Popen[str], limit_s: float) -> Iterator[threading.Event]:
-    """Kill a process that takes longer than the block may; the event says that it was."""
-    overdue = threading.Event()
-
-    def stop() -> None:
-        overdue.set()
-        running.kill()
-
-    timer = threading.Timer(limit_s, stop)
-    timer.start()
-    try:
-        yield overdue
-    finally:
-        timer.cancel()
+        return Outcome(job, **said)
 
 
 @contextmanager
@@ -251,43 +180,19 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def serve(requests: Iterable[str], answer: Callable[[str], None], work: Callable[[Job], Outcome]) -> None:
-    """Answer one line of JSON with another until there are no more."""
-    for line in requests:
-        path, target, offset = json.loads(line)
-        said: dict[str, Any]
-        try:
-            outcome = work(Job(Path(path), Path(target), offset))
-            said = {name: getattr(outcome, name) for name in ("reason", "detail", "checksum", "lasting")}
-        except OSError as error:
-            said = {"errno": error.errno or 5}
-        except Exception as error:
-            frames = error.__traceback__
-            while frames is not None and frames.tb_next is not None:
-                frames = frames.tb_next
-            place = f"{Path(frames.tb_frame.f_code.co_filename).name}:{frames.tb_lineno}" if frames else "unknown"
-            said = {"bug": f"{type(error).__name__} in {place}"}  # its message may quote a path
-        answer(json.dumps(said))
-
-
-def _main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    preprocess = PreprocessConfig.model_validate_json(sys.argv[1])
-    import medmm.io.image  # noqa: F401 - not on the first file's time
-
-    allowance.hush()
-
-    def say(line: str) -> None:
-        answers.write(line + "\n")
-        answers.flush()
-
-    def work(job: Job) -> Outcome:
+def _read(preprocess: PreprocessConfig, message: tuple[str, str, int]) -> dict[str, Any]:
+    """Read an image as :meth:`ReadingProcess.ask` asks for it; the process's side."""
+    path, target, offset = message
+    job = Job(Path(path), Path(target), offset)
+    try:
         with allowance.confined(job.path):
-            return attempt(job, preprocess)
-
-    say("ready")
-    serve(sys.stdin, say, work)
+            outcome = attempt(job, preprocess)
+    except OSError as error:
+        return {"errno": error.errno or 5}
+    return {name: getattr(outcome, name) for name in ("reason", "detail", "checksum", "lasting")}
 
 
 if __name__ == "__main__":
-    _main()
+    import medmm.io.image  # noqa: F401 - not on the first file's time
+
+    serve(functools.partial(_read, PreprocessConfig.model_validate_json(sys.argv[1])))

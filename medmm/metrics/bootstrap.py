@@ -56,7 +56,7 @@ def intervals(
 
     Args:
         scores: Takes counts ``[chunk, studies]`` and gives each score as ``[chunk]``, such as
-            ``TextStatistics.scores`` and ``ClinicalCounts.scores``.
+            ``TextStatistics.scores`` and ``FindingScores.scores``.
         patients: Each study's patient.
         resamples: Number of draws.
         seed: Seed of the draws.

@@ -2,7 +2,6 @@
 
 The same numbers serve any set of findings: all that the labeler knows, or the 14 and 5 CheXpert classes once both sides
 are mapped to them. What an uncertain mention counts as changes the numbers, so it has a name (:class:`Uncertain`).
-``clinical_f1_macro`` and ``clinical_f1_micro`` of :mod:`medmm.metrics.clinical` are the F1 under ``NEGATIVE``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from medmm.types import Finding, Status
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Findings = Mapping[str, Finding]
+
+MACRO, MICRO = "clinical_f1_macro", "clinical_f1_micro"
 
 
 class Uncertain(StrEnum):
@@ -45,6 +46,7 @@ class FindingScores:
         support: Positives of every finding looked at among the studies that count, also of those left out.
         uncertain: What an uncertain mention counts as.
         notes: What was left out, and why.
+        suffix: Says in every score's name which findings are meant, such as ``_14``; empty for those of the truth.
     """
 
     names: tuple[str, ...]
@@ -54,17 +56,18 @@ class FindingScores:
     support: Mapping[str, int]
     uncertain: Uncertain
     notes: tuple[str, ...] = ()
+    suffix: str = ""
 
-    def scores(self, weights: npt.ArrayLike | None = None, prefix: str = "findings") -> dict[str, Floats]:
+    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
         """Precision, recall and F1 in [0, 1]; 0 where there is nothing to divide by.
 
         Args:
             weights: ``[n]`` or ``[resamples, n]``: how often each study counts; None counts each once.
-            prefix: First word of every name, such as ``chexpert_14``.
 
         Returns:
-            ``PREFIX_precision_macro``, ``PREFIX_precision_micro`` and ``PREFIX_precision/FINDING``, likewise
-            ``recall`` and ``f1``, each ``[]`` or ``[resamples]``; nothing when no finding has enough positives.
+            ``clinical_precision_macro``, ``clinical_precision_micro`` and ``clinical_precision/FINDING``, likewise
+            ``recall`` and ``f1``, with the suffix before the slash or at the end; each ``[]`` or ``[resamples]``.
+            Nothing when no finding has enough positives.
         """
         if not self.names:
             return {}
@@ -73,9 +76,10 @@ class FindingScores:
         parts = {"precision": (both, said), "recall": (both, there), "f1": (2 * both, said + there)}
         for name, (over, under) in parts.items():
             each = _ratio(over, under)
-            scores[f"{prefix}_{name}_macro"] = each.mean(-1)
-            scores[f"{prefix}_{name}_micro"] = _ratio(over.sum(-1), under.sum(-1))
-            scores.update({f"{prefix}_{name}/{finding}": each[..., at] for at, finding in enumerate(self.names)})
+            family = f"clinical_{name}"
+            scores[f"{family}_macro{self.suffix}"] = each.mean(-1)
+            scores[f"{family}_micro{self.suffix}"] = _ratio(over.sum(-1), under.sum(-1))
+            scores.update({f"{family}{self.suffix}/{finding}": each[..., at] for at, finding in enumerate(self.names)})
         return scores
 
     def sums(self, weights: npt.ArrayLike | None = None) -> tuple[Floats, Floats, Floats]:
@@ -98,6 +102,7 @@ def finding_scores(
     names: Sequence[str] | None = None,
     uncertain: Uncertain = Uncertain.NEGATIVE,
     min_positives: int = 10,
+    suffix: str = "",
 ) -> FindingScores:
     """Compare what drafts state with what is true.
 
@@ -107,6 +112,7 @@ def finding_scores(
         names: Findings to look at; None looks at every one that the truth names.
         uncertain: What an uncertain mention counts as, on either side.
         min_positives: Findings with fewer positives in the truth are left out.
+        suffix: Of the scores' names.
 
     Raises:
         UsageError: The two differ in number, or are empty.
@@ -120,10 +126,13 @@ def finding_scores(
     kept = [at for at, number in enumerate(positives) if number >= min_positives]
     support = {name: int(number) for name, number in zip(looked_at, positives, strict=True)}
     left = [f"{name} ({support[name]})" for at, name in enumerate(looked_at) if at not in set(kept) and support[name]]
-    notes = (f"findings with fewer than {min_positives} positives are left out: {', '.join(left)}",) if left else ()
-    return FindingScores(
-        tuple(looked_at[at] for at in kept), there[:, kept], said[:, kept], counted[:, kept], support, uncertain, notes
-    )
+    notes: tuple[str, ...] = ()
+    if not kept:
+        notes = (f"no clinical F1: no finding is present in at least {min_positives} of {len(truth)} studies",)
+    elif left:
+        notes = (f"findings with fewer than {min_positives} positives are left out: {', '.join(left)}",)
+    names = tuple(looked_at[at] for at in kept)
+    return FindingScores(names, there[:, kept], said[:, kept], counted[:, kept], support, uncertain, notes, suffix)
 
 
 def check_pairs(truth: Sequence[object], drafted: Sequence[object]) -> None:

@@ -124,7 +124,10 @@ class FindingTokens(nn.Module):
         Returns:
             ``[B, F, out]`` float32.
         """
-        sides_bfo = self.sides[torch.arange(len(self.sides), device=side_bf.device), side_bf]
+        # a product and a sum, not an index: the gradient of an index is added up by several threads in any order, and
+        # what differs in the last bit after one step differs in every figure after a thousand
+        chosen_bfs = side_bf.unsqueeze(-1) == torch.arange(len(SIDES), device=side_bf.device)
+        sides_bfo = (chosen_bfs.unsqueeze(-1) * self.sides).sum(-2)
         said = torch.where(present_bf.unsqueeze(-1), self.present + sides_bfo, self.absent)
         tokens: Tensor = self.norm(self.feature(features_bfk).float() + said)
         return tokens

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from medmm.metrics import bootstrap
 from medmm.metrics.finding_errors import FindingErrors
-from medmm.scoring.measures import Classes, Floats, Measures
+from medmm.metrics.finding_scores import FindingScores
+from medmm.scoring.measures import Floats, Measures
 from medmm.scoring.scores import PREFIX, Scores
 
 _CHUNK_CELLS = 4_000_000  # bounds a chunk of weights to 32 MB
@@ -112,9 +113,9 @@ def _right(measures: Measures) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     for part in measures.parts.values():
         if isinstance(part, FindingErrors):
             yield "exact_match", part.exact > 0
-        if isinstance(part, Classes) and not part.suffix:
-            for column, name in enumerate(part.found.names):
-                yield f"{PREFIX}{name}", part.found.truth[:, column] == part.found.drafted[:, column]
+        if isinstance(part, FindingScores) and not part.suffix:
+            for column, name in enumerate(part.names):
+                yield f"{PREFIX}{name}", part.truth[:, column] == part.drafted[:, column]
 
 
 def _mcnemar(own: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medmm.metrics.clinical import MACRO
+from medmm.metrics.finding_scores import MACRO
 from medmm.scoring.scores import Scores
 
 _SAME = 0.25  # a larger share of equal drafts is worth a word, unless the references are like that too

@@ -19,7 +19,6 @@ from medmm.config.schema import EvaluateConfig
 from medmm.metrics.attributes import ATTRIBUTES, attribute_agreement
 from medmm.metrics.bertscore import BertScorer
 from medmm.metrics.chrf import chrf_statistics
-from medmm.metrics.clinical import ClinicalCounts, clinical_counts
 from medmm.metrics.finding_errors import finding_errors, prior_references, weighted_mean
 from medmm.metrics.finding_scores import FindingScores, Uncertain, finding_scores
 from medmm.metrics.judges import Judge, judge_scores, load_judge
@@ -53,22 +52,6 @@ class Means:
     def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
         """Means over studies, as :meth:`Measure.scores`."""
         return {name: weighted_mean(values, weights) for name, values in self.each.items()}
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Scores of one set of classes under names that say which, such as ``clinical_f1_macro_14``."""
-
-    found: FindingScores
-    suffix: str
-
-    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
-        """Precision, recall and F1 as :meth:`FindingScores.scores`, ``clinical_f1_14/NAME`` for one class."""
-        named = {}
-        for name, value in self.found.scores(weights, "clinical").items():
-            family, _, finding = name.partition("/")
-            named[f"{family}{self.suffix}/{finding}" if finding else f"{family}{self.suffix}"] = value
-        return named
 
 
 @dataclass(frozen=True)
@@ -145,14 +128,15 @@ class Instruments:
         wanted, parts = self._config.metrics, self._of_texts(drafts)
         notes: list[str] = []
         if "clinical" in wanted:
-            counts = clinical_counts(self._truth, drafted, self._config.min_positives, self._names)
-            parts["clinical"] = Classes(_as_scores(counts), "")
-            notes.extend(counts.notes)
-            parts["clinical_all"] = Classes(self._classes(self._truth, drafted, self._every), "_all")
+            least = self._config.min_positives
+            main = finding_scores(self._truth, drafted, self._names, min_positives=least)
+            parts["clinical"] = main
+            notes.extend(main.notes)
+            parts["clinical_all"] = self._classes(self._truth, drafted, self._every, "_all")
         if "chexpert" in wanted:
             said = [chexpert_observations(one) for one in drafted]
             for number, names in ((14, CHEXPERT_14), (5, CHEXPERT_5)):
-                parts[f"chexpert_{number}"] = Classes(self._classes(self._observed, said, names), f"_{number}")
+                parts[f"chexpert_{number}"] = self._classes(self._observed, said, names, f"_{number}")
         if "attributes" in wanted:
             agreements, left = self._of_attributes(drafted)
             parts |= agreements
@@ -199,9 +183,11 @@ class Instruments:
         left = f"agreement is left out where fewer than {least} findings of truth and draft state it: {', '.join(few)}"
         return parts, [left] if few else []
 
-    def _classes(self, truth: Sequence[Findings], drafted: Sequence[Findings], names: Sequence[str]) -> FindingScores:
+    def _classes(
+        self, truth: Sequence[Findings], drafted: Sequence[Findings], names: Sequence[str], suffix: str
+    ) -> FindingScores:
         policy = Uncertain(self._config.uncertain)
-        return finding_scores(truth, drafted, names, policy, self._config.min_positives)
+        return finding_scores(truth, drafted, names, policy, self._config.min_positives, suffix)
 
 
 def cleaning_named(name: str) -> Callable[[str], str]:
@@ -214,19 +200,9 @@ def without_masks(text: str) -> str:
     return " ".join(_MASK.sub(" ", text).split())
 
 
-def _as_scores(counts: ClinicalCounts) -> FindingScores:
-    """The same counts, which also know precision and recall."""
-    everywhere = np.ones_like(counts.truth)
-    return FindingScores(
-        counts.names, counts.truth, counts.drafted, everywhere, counts.positives, Uncertain.NEGATIVE, counts.notes
-    )
-
-
 def _alike(one: Any, other: Any) -> bool:
     """Whether the tables of two measures have the same columns."""
-    if isinstance(one, Classes):
-        return bool(one.found.names == other.found.names)
-    return True
+    return not isinstance(one, FindingScores) or one.names == other.names
 
 
 def _stacked(one: Any, other: Any) -> Any:
@@ -240,7 +216,7 @@ def _stacked(one: Any, other: Any) -> Any:
         tables = {
             name: _stacked(value, getattr(other, name))
             for name, value in parts.items()
-            if isinstance(value, np.ndarray | FindingScores)
+            if isinstance(value, np.ndarray)
         }
         return dataclasses.replace(one, **tables)
     raise TypeError(type(one).__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 from medmm.io import atomic
 from medmm.metrics.attributes import ATTRIBUTES
-from medmm.metrics.clinical import MACRO
+from medmm.metrics.finding_scores import MACRO
 from medmm.scoring import lines, tables
 from medmm.scoring.comparison_plot import comparison_picture
 from medmm.scoring.drafts import Drafts

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from medmm.config.schema import EvaluateConfig
 from medmm.metrics import bootstrap
-from medmm.metrics.clinical import MACRO, MICRO, clinical_counts
+from medmm.metrics.finding_scores import MACRO, MICRO, finding_scores
 from medmm.metrics.text import NAMES as TEXT_NAMES
 from medmm.scoring.measures import Findings, Instruments, Measures
 
@@ -154,7 +154,7 @@ class Scorer:
         return Scores(values, ci95, self._rows(drafted), measures.notes, drawn, measures)
 
     def _rows(self, drafted: Sequence[Findings]) -> tuple[FindingRow, ...]:
-        counts = clinical_counts(self._truth, drafted, 1, self._names)
+        counts = finding_scores(self._truth, drafted, self._names, min_positives=1)
         rows = []
         for column, name in enumerate(counts.names):
             truth, said = counts.truth[:, column], counts.drafted[:, column]

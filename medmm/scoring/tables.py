@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medmm.metrics.clinical import MACRO
+from medmm.metrics.finding_scores import MACRO
 from medmm.scoring.baselines import NAMES
 from medmm.scoring.comparison_tables import against_section, seeds_section
 from medmm.scoring.markdown import finer, interval, number, table

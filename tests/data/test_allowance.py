@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import PreprocessConfig
-from medmm.data import allowance, apart, decoding
+from medmm.data import allowance, apart, child
 from medmm.data.decoding import Job, ReadingProcess
 from medmm.data.thumbnails import Thumbnail, thumbnails
 from medmm.errors import ImageError, Reason, is_out_of_memory
@@ -80,7 +80,7 @@ def test_a_volume_beyond_its_file_costs_one_file_and_bounded_memory(bomb, row):
     process = ReadingProcess(VOLUME)
     outcome = process.ask(Job(bomb, row, 0))
     assert (outcome.reason, outcome.lasting) == (Reason.OUT_OF_MEMORY, False)
-    assert high_water(process._running.pid) < MEMORY
+    assert high_water(process.child.pid) < MEMORY
     assert process.ask(Job(bomb.with_name("gone"), row, 0)).reason is Reason.FILE_MISSING  # it goes on
     process.end()
 
@@ -91,21 +91,21 @@ def test_memory_runs_out_apart_as_well(bomb):
 
 
 def test_a_file_that_takes_too_long_is_said_to(row, monkeypatch):
-    code = "import sys, time; print('ready', flush=True); sys.stdin.readline(); time.sleep(60)"
+    code = "import time; from medmm.data import child; child.serve(lambda message: time.sleep(60))"
     real = subprocess.Popen
-    monkeypatch.setattr(decoding.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", code], **kept))
+    monkeypatch.setattr(child.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", code], **kept))
     monkeypatch.setattr(allowance, "SECONDS", 0.3)
     process = ReadingProcess(VOLUME)
     outcome = process.ask(Job(row, row, 0))
     assert (outcome.reason, outcome.lasting) == (Reason.TOO_SLOW, False)
-    assert process._running is None
+    assert process.child.pid is None
 
 
 def test_processes_that_do_not_start_are_no_broken_files(row, monkeypatch):
     """Every file of a run was set aside where a library was missing."""
     real = subprocess.Popen
     monkeypatch.setattr(
-        decoding.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", "raise SystemExit(7)"], **kept)
+        child.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", "raise SystemExit(7)"], **kept)
     )
     with pytest.raises(RuntimeError, match="does not start: it ended with code 7"):
         ReadingProcess(VOLUME).ask(Job(row, row, 0))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 
 import pydicom.data
 import pytest
 
-from medmm.data import apart, headers
+from medmm.data import apart, child, headers
 from medmm.errors import ImageError, Reason
 from medmm.io.header import DicomHeader, read_header
 
@@ -41,8 +42,8 @@ def test_apart_and_here_say_the_same_in_the_same_order(files):
 
 def test_many_files_are_read_by_processes_and_few_are_not(files, monkeypatch):
     started = []
-    start = apart._start
-    monkeypatch.setattr(apart, "_start", lambda task: started.append(1) or start(task))
+    start = child.Child._started
+    monkeypatch.setattr(child.Child, "_started", lambda self: started.append(1) or start(self))
     assert len(list(headers.read_headers(files))) == len(files)
     assert not started
     assert len(list(headers.read_headers(files * 60))) == 60 * len(files)
@@ -55,17 +56,15 @@ def test_a_file_that_takes_for_ever_costs_one_file(files, monkeypatch, tmp_path)
     slow = tmp_path / "slow.dcm"
     slow.write_bytes(b"x" * 200)
     code = (
-        "import sys, time, medmm.data.apart as h, medmm.io.header as i\n"
+        "import functools, time, medmm.data.apart as h, medmm.data.child as c, medmm.io.header as i\n"
         "real = i.read_header\n"
         "def read(path):\n"
         "    if path.name == 'slow.dcm': time.sleep(60)\n"
         "    return real(path)\n"
-        "h._serve(read, sys.stdin.buffer, sys.stdout.buffer)\n"
+        "c.serve(functools.partial(h._looked, read))\n"
     )
-    command = [os.sys.executable, "-c", code]
-    monkeypatch.setattr(
-        apart, "_start", lambda _: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    )
+    real = subprocess.Popen
+    monkeypatch.setattr(child.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", code], **kept))
     paths = [*files[:2], slow, *files[2:4]]
     answers = [answer for _, answer in headers.read_headers(paths, workers=1)]
     assert [isinstance(answer, DicomHeader) for answer in answers] == [True, True, False, True, True]
@@ -73,16 +72,14 @@ def test_a_file_that_takes_for_ever_costs_one_file(files, monkeypatch, tmp_path)
     assert "slow" not in str(answers[2])
 
 
-def test_a_process_that_dies_is_started_anew(files, monkeypatch):
-    running = []
-    start = apart._start
-    monkeypatch.setattr(apart, "_start", lambda task: running.append(start(task)) or running[-1])
+def test_a_process_that_dies_between_two_files_is_started_anew(files):
     process = apart._Process("medmm.io.header:read_header", 10)
     assert isinstance(process.ask(files[:1])[0], DicomHeader)
-    running[0].send_signal(signal.SIGKILL)
-    running[0].wait()
+    first = process._child.pid
+    os.kill(first, signal.SIGKILL)
+    process._child._running.wait()
     assert isinstance(process.ask(files[:1])[0], DicomHeader)
-    assert len(running) == 2
+    assert process._child.pid != first
     process.end()
 
 

@@ -1,6 +1,5 @@
 """The cache against direct reading."""
 
-import json
 import os
 import stat
 import subprocess
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import PreprocessConfig
-from medmm.data import decoding
+from medmm.data import child, decoding
 from medmm.data.cache import ImageCache, preprocess_hash, read_view
 from medmm.errors import ImageError, Reason
 from medmm.io.image import read_image
@@ -135,7 +134,7 @@ def test_the_wrong_kind_of_image_is_set_aside(depth, name, tmp_path):
     assert "x" not in cache
 
 
-def test_a_reading_process_that_dies_costs_one_image(tmp_path):
+def test_a_reading_process_that_dies_costs_one_image(tmp_path, monkeypatch):
     target = tmp_path / "rows"
     target.write_bytes(bytes(2 * 32 * 32 * 2))
     good = picture(tmp_path / "good.png", 3)
@@ -143,9 +142,10 @@ def test_a_reading_process_that_dies_costs_one_image(tmp_path):
     first, second = (decoding.Job(good, target, offset) for offset in (0, 2 * 32 * 32))
     try:
         assert process.ask(first).reason is None
-        process._running.kill()
-        process._running.wait()
+        running = process.child._running
+        monkeypatch.setattr(child, "_send", lambda *_: (running.kill(), running.wait()))  # it dies over this one
         died = process.ask(second)
+        monkeypatch.undo()
         assert died.reason is Reason.DECODE_FAILED
         assert "-9" in died.detail
         assert process.ask(second).reason is None
@@ -156,14 +156,13 @@ def test_a_reading_process_that_dies_costs_one_image(tmp_path):
 
 
 def test_a_bug_in_a_reading_process_is_named_without_its_message(capsys):
-    said = []
-
-    def fail(job):
+    def fail(message):
         raise ValueError("DOE^JOHN")
 
-    decoding.serve(['["x", "y", 0]'], said.append, fail)
-    assert json.loads(said[0])["bug"].startswith("ValueError in test_cache.py:")
-    assert "DOE" not in said[0]
+    is_answer, said = child.answer(fail, "x")
+    assert not is_answer
+    assert said.startswith("ValueError in test_cache.py:")
+    assert "DOE" not in said
 
 
 def test_reading_processes_do_without_the_learning_stack():

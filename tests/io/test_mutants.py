@@ -164,9 +164,9 @@ def check_read(corpus, made, folder, secrets):
         outcome = process.ask(Job(path, target, 0))
         seconds = time.monotonic() - started
         assert seconds <= HANG_S, one
-        if process._running is not None:
-            used = high_water(process._running.pid)
-            Path(f"/proc/{process._running.pid}/clear_refs").write_text("5")
+        if process.child.pid is not None:
+            used = high_water(process.child.pid)
+            Path(f"/proc/{process.child.pid}/clear_refs").write_text("5")
             assert used <= MEMORY, one
             largest = max(largest, used)
         assert outcome.reason is None or outcome.detail, one

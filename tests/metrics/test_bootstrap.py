@@ -7,7 +7,7 @@ import pytest
 
 from medmm.errors import UsageError
 from medmm.metrics.bootstrap import interval, intervals, resample_counts
-from medmm.metrics.clinical import clinical_counts
+from medmm.metrics.finding_scores import finding_scores
 from medmm.metrics.text import text_statistics
 from medmm.types import Finding, Status
 
@@ -42,7 +42,7 @@ def test_both_ways_agree_on_text_and_clinical_scores() -> None:
     patients = [str(number // 2) for number in range(30)]
     statistics = text_statistics(references, drafts)
     present = [[{"mass": Finding(Status.PRESENT)}, {}][int(one)] for one in generator.integers(0, 2, 60)]
-    clinical = clinical_counts(present[:30], present[30:], 1)
+    clinical = finding_scores(present[:30], present[30:], min_positives=1)
     fast = intervals(lambda counts: {**statistics.scores(counts), **clinical.scores(counts)}, patients, 200, seed=5)
     for name, scores in [
         ("bleu_4", statistics.scores),

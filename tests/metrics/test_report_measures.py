@@ -93,9 +93,9 @@ def test_scores_of_findings_are_sklearns(policy):
             flags(TRUTH, name, positive)[keep], flags(SAID, name, positive)[keep], average="binary"
         )
         for part, value in zip(("precision", "recall", "f1"), wanted, strict=False):
-            assert float(scores[f"findings_{part}/{name}"]) == pytest.approx(value, abs=1e-12)
+            assert float(scores[f"clinical_{part}/{name}"]) == pytest.approx(value, abs=1e-12)
         f1.append(wanted[2])
-    assert float(scores["findings_f1_macro"]) == pytest.approx(np.mean(f1), abs=1e-12)
+    assert float(scores["clinical_f1_macro"]) == pytest.approx(np.mean(f1), abs=1e-12)
 
 
 def test_resampled_scores_are_those_of_the_resampled_studies():

@@ -65,3 +65,25 @@ def test_tokens_say_presence_and_side():
     torch.testing.assert_close(tokens(features, no, second), absent)  # the side of what is absent is not told
     by_hand = tokens.norm(tokens.feature.bias + tokens.present + tokens.sides[:, 1])
     torch.testing.assert_close(other[0], by_hand)
+
+
+def test_the_gradient_of_the_tokens_is_the_same_to_the_last_bit():
+    """As many studies and channels as in training, on several threads: one wrong bit makes another run of it."""
+    torch.manual_seed(0)
+    tokens = FindingTokens(12, 64, 192)
+    features, present = torch.randn(64, 12, 64), torch.rand(64, 12) < 0.8
+    side, pull = torch.randint(0, 2, (64, 12)), torch.randn(64, 12, 192)
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    try:
+        gradients = []
+        for _ in range(40):
+            tokens.zero_grad()
+            (tokens(features, present, side) * pull).sum().backward()
+            gradients.append(tokens.sides.grad.clone())
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(gradients[0], one) for one in gradients)
+    chosen = tokens.sides[torch.arange(12), side]  # what an index gives
+    said = torch.where(present[..., None], tokens.present + chosen, tokens.absent)
+    torch.testing.assert_close(tokens(features, present, side), tokens.norm(tokens.feature(features) + said))

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 from medmm.config.schema import Config
+from medmm.data import child
 from medmm.errors import DataError, ExitCode, ResourceError, UsageError
 from medmm.scoring import engine, sources
 from medmm.scoring.reading import ReadingProcess
@@ -166,11 +167,11 @@ class _Crashing(ReadingProcess):
     """A reading process that dies on one file, as a decoder's memory fault would end it."""
 
     def ask(self, job):
-        if job.path.name == "2.png":
-            self._running = self._running or self._start()
-            self._running.kill()
-            self._running.wait()
-        return super().ask(job)
+        if job.path.name != "2.png":
+            return super().ask(job)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(child, "_send", lambda *_: (self.child._running.kill(), self.child._running.wait()))
+            return super().ask(job)
 
 
 def test_file_that_crashes_a_reading_process_costs_one_study(tmp_path, pictures, grey_model, monkeypatch):

@@ -7,11 +7,16 @@ import pytest
 from sklearn.metrics import f1_score
 
 from medmm.errors import UsageError
-from medmm.metrics.clinical import clinical_counts, clinical_f1
+from medmm.metrics.finding_scores import finding_scores
 from medmm.types import Finding, Status
 
 NAMES = ("edema", "mass", "nodule")
 STATUSES = (Status.PRESENT, Status.ABSENT, Status.UNCERTAIN, None)
+
+
+def clinical_f1(truth: list, drafted: list, min_positives: int = 10) -> dict[str, float]:
+    scores = finding_scores(truth, drafted, min_positives=min_positives).scores()
+    return {name: float(score) for name, score in scores.items() if name.startswith("clinical_f1")}
 
 
 def labels(generator: np.random.Generator, count: int) -> list[dict[str, Finding]]:
@@ -47,11 +52,11 @@ def test_uncertain_counts_as_the_rest() -> None:
 def test_rare_findings_are_left_out() -> None:
     present = {"mass": Finding(Status.PRESENT)}
     both = {**present, "edema": Finding(Status.PRESENT)}
-    counts = clinical_counts([present] * 9 + [both], [present] * 10, min_positives=10)
+    counts = finding_scores([present] * 9 + [both], [present] * 10, min_positives=10)
     assert counts.names == ("mass",)
-    assert counts.positives == {"edema": 1, "mass": 10}
+    assert counts.support == {"edema": 1, "mass": 10}
     assert "edema (1)" in counts.notes[0]
-    assert {name: float(score) for name, score in counts.scores().items()} == {
+    assert clinical_f1([present] * 9 + [both], [present] * 10) == {
         "clinical_f1_macro": 1.0,
         "clinical_f1_micro": 1.0,
         "clinical_f1/mass": 1.0,
@@ -59,7 +64,7 @@ def test_rare_findings_are_left_out() -> None:
 
 
 def test_nothing_qualifies() -> None:
-    counts = clinical_counts([{"mass": Finding(Status.PRESENT)}] * 3, [{}] * 3)
+    counts = finding_scores([{"mass": Finding(Status.PRESENT)}] * 3, [{}] * 3)
     assert counts.scores() == {}
     assert counts.notes == ("no clinical F1: no finding is present in at least 10 of 3 studies",)
     assert clinical_f1([{}], [{}]) == {}
@@ -68,7 +73,7 @@ def test_nothing_qualifies() -> None:
 def test_weights_count_studies_as_often() -> None:
     generator = np.random.default_rng(9)
     truth, drafted = labels(generator, 40), labels(generator, 40)
-    counts = clinical_counts(truth, drafted, 1)
+    counts = finding_scores(truth, drafted, min_positives=1)
     weights = generator.integers(0, 4, size=(3, 40))
     scores = counts.scores(weights)
     for row in range(3):
