@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from operator import attrgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
-from medmm.config.schema import Config, LabelerConfig, TrackingConfig
+from medmm.config.schema import TrackingConfig
 from medmm.errors import ResourceError, UsageError, is_full_disk
 
 _log = logging.getLogger(__name__)
@@ -163,31 +163,6 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
             raise
         finally:
             tracker.end(status)
-
-
-def deidentified(config: Config) -> dict[str, Any]:
-    """The config as parameters, without what may name a patient or a place, or hold a password."""
-    params = without_places(config).model_dump(mode="json")
-    for key in ("path", "reports", "image_root", "mask_root", "where"):
-        params["data"].pop(key)
-    params["tracking"].pop("uri")
-    return params
-
-
-def without_places(config: Config) -> Config:
-    """Copy without the tracking store, whose address may hold a password, and the folders of cache and evaluation.
-
-    Of a language model's path the last part stays.
-    """
-    decoder = config.model.decoder
-    if decoder.source is not None:
-        decoder = decoder.model_copy(update={"source": PurePosixPath(decoder.source.replace("\\", "/")).name})
-    model = config.model.model_copy(update={"decoder": decoder})
-    tracking = config.tracking.model_copy(update={"uri": None})
-    cache = config.cache.model_copy(update={"root": None})
-    evaluate = config.evaluate.model_copy(update={"bertscore_model": None})
-    update = {"model": model, "tracking": tracking, "cache": cache, "evaluate": evaluate, "labeler": LabelerConfig()}
-    return config.model_copy(update=update)
 
 
 def _open(uri: str, experiment: str, name: str, run_id: str | None) -> str:

@@ -68,7 +68,7 @@ def study_of(rows: Sequence[Row]) -> Study:
     return Study(
         study_id=first["study_id"],
         patient_key=first["patient_key"],
-        images=tuple(_image(row) for row in rows if row["path"] is not None),
+        images=tuple(image_of(row) for row in rows if row["path"] is not None),
         report=_report(first),
         findings={name: _finding(record) for name, record in _load(first["findings"], {}).items()},
         masks={name: Path(path) for name, path in _load(first["masks"], {}).items()},
@@ -114,7 +114,8 @@ def _image_record(number: int, image: ImageRef) -> Row:
     }
 
 
-def _image(row: Row) -> ImageRef:
+def image_of(row: Mapping[str, Any]) -> ImageRef:
+    """The image of a row; columns that a reader or an older manifest does not have are unknown."""
     return ImageRef(
         path=Path(row["path"]),
         sop_uid=row["sop_uid"],
@@ -124,9 +125,9 @@ def _image(row: Row) -> ImageRef:
         laterality=None if row["laterality"] is None else Laterality(row["laterality"]),
         rows=row["rows"],
         columns=row["columns"],
-        frames=row["frames"],
+        frames=row["frames"] or 1,
         spacing_mm=None if row["spacing_mm"] is None else tuple(row["spacing_mm"]),
-        content_hash=row["content_hash"],
+        content_hash=row.get("content_hash"),
         body_part=row.get("body_part"),
     )
 

@@ -174,17 +174,15 @@ def check_plane(samples: int, where: str) -> None:
     Raises:
         ImageError: ``TOO_LARGE``: more than ``LARGEST_PLANE`` samples.
     """
-    if samples > LARGEST_PLANE:
-        limit = f"at most {LARGEST_PLANE:,}"
-        raise ImageError(Reason.TOO_LARGE, "too large to read", where=where, got=f"{samples:,} samples", expected=limit)
+    check_size(samples, where, LARGEST_PLANE)
 
 
-def check_size(samples: int, where: str) -> None:
+def check_size(samples: int, where: str, most: int = LARGEST_SAMPLES) -> None:
     """Refuse an image that would not fit into memory.
 
     Raises:
-        ImageError: ``TOO_LARGE``: more than ``LARGEST_SAMPLES`` samples.
+        ImageError: ``TOO_LARGE``: more than ``most`` samples.
     """
-    if samples > LARGEST_SAMPLES:
-        limit = f"at most {LARGEST_SAMPLES:,}"
+    if samples > most:
+        limit = f"at most {most:,}"
         raise ImageError(Reason.TOO_LARGE, "too large to read", where=where, got=f"{samples:,} samples", expected=limit)

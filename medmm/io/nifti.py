@@ -82,9 +82,9 @@ def read_nifti(path: str | Path, size: int | None = None, window: str | None = "
     check_request(size, window)
     path = Path(path)
     length = file_length(path)
-    header = _header(start_of(path))
+    header = header_of(start_of(path))
     notes: list[str] = []
-    array, affine = _canonical(_samples(path, length, header), _affine(header, notes))
+    array, affine = _canonical(_samples(path, length, header), affine_of(header, notes))
     low, high = _finite_range(array, notes)
     rows, columns = array.shape[-2:]
     if size is not None:
@@ -100,7 +100,7 @@ def read_nifti(path: str | Path, size: int | None = None, window: str | None = "
     return Image(np.ascontiguousarray(array), affine=affine, spacing_mm=spacing, header=about, notes=tuple(notes))
 
 
-def _header(head: bytes) -> Nifti1Header:
+def header_of(head: bytes) -> Nifti1Header:
     """Parse the header; nothing of the file is trusted beyond it."""
     if not is_nifti(head):
         raise ImageError(Reason.NOT_AN_IMAGE, "this is no NIfTI file", where="image file")
@@ -193,7 +193,7 @@ def _cut(got: str, expected: int) -> ImageError:
                       expected=f"{expected:,} bytes", fix=fix)  # fmt: skip
 
 
-def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
+def affine_of(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
     """(i, j, k, 1) to RAS millimetres: sform, else qform, else the voxel size alone; the first that can be inverted.
 
     Where the header says that its lengths are metres or micrometres, they are turned into millimetres.

@@ -41,9 +41,9 @@ def read_nifti_header(path: str | Path) -> NiftiGrid:
 
     path = Path(path)
     file_length(path)
-    header = nifti._header(nifti.start_of(path))
+    header = nifti.header_of(nifti.start_of(path))
     shape = [int(side) for side in header.get_data_shape()]
-    affine = nifti._affine(header, [])
+    affine = nifti.affine_of(header, [])
     turn = orientations.io_orientation(affine)
     sides = dict(zip(turn[:, 0].astype(int).tolist(), [*shape[:3], 1][:3], strict=True))
     steps = dict(zip(turn[:, 0].astype(int).tolist(), np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))

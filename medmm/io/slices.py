@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from medmm.io.geometry import PLANE_TAGS, Plane, frame_order, planes_of
 from medmm.io.greyscale import FRAME_GROUPS, SHARED_GROUPS
 from medmm.io.header import COLUMNS, FRAMES, MODALITY, ROWS, SERIES_UID, SOP_CLASS, SOP_UID, STUDY_UID
 from medmm.io.segmentation import LABEL_MAP_CLASS, SEGMENTATION_CLASS
+from medmm.io.tree import walk
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -89,7 +89,7 @@ def slices_in(folder: Path, left_out: Counter[Reason]) -> list[Slice]:
     """Read the headers of all files below a folder.
 
     Args:
-        folder: Looked through with its subfolders; links to folders are not followed.
+        folder: Looked through with its subfolders, linked ones too.
         left_out: Counts why files give no slice: ``NOT_AN_IMAGE``, ``NO_PIXELS`` for reports, plans and masks,
             ``GEOMETRY_MISSING`` where the header does not say where the pixels lie, and faults of the file.
 
@@ -106,7 +106,7 @@ def slices_in(folder: Path, left_out: Counter[Reason]) -> list[Slice]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in walk(folder):
         folders.sort()
         for name in sorted(names):
             if name != "DICOMDIR":

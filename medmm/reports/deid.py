@@ -48,9 +48,8 @@ def deidentify(text: str, *, shift_days: int | None = None) -> Deidentified:
     """Replace names, dates, numbers, addresses and hospitals in ``text``.
 
     The same words get the same placeholder: ``Dr. Smith`` and ``JOHN SMITH`` are both ``[NAME1]`` by the surname,
-    ``3/4/2020`` and
-    ``2020-03-04`` are both ``[DATE1]``. ``XXXX``, eponyms (Kerley, Swan-Ganz), vertebrae and measurements stay, and
-    so do ages up to 89; a higher one becomes ``90+``.
+    ``3/4/2020`` and ``2020-03-04`` are both ``[DATE1]``. ``XXXX``, eponyms (Kerley, Swan-Ganz), vertebrae and
+    measurements stay, and so do ages up to 89; a higher one becomes ``90+``.
 
     Args:
         text: A report in English.

@@ -12,6 +12,7 @@ from medmm.config.schema import DataConfig
 from medmm.errors import DataError, ImageError, Reason
 from medmm.io.dicom import read_header
 from medmm.io.image import Format, sniff
+from medmm.io.tree import walk
 from medmm.scoring.lines import printable
 from medmm.types import ImageRef, Rejection, Study
 
@@ -143,7 +144,7 @@ def _place(path: Path, root: Path) -> str:
 
 
 def _walk(root: Path, apart_from: Path | None) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in walk(root):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != apart_from)
         yield from (here / name for name in sorted(files) if not name.startswith("."))

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medmm.config.load import to_yaml
+from medmm.config.privacy import without_places
 from medmm.config.schema import DataConfig
 from medmm.models.settings import forget_places
-from medmm.tracking import without_places
 from medmm.training.provenance import RECORD
 from medmm.training.records import read_config
 

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from medmm import registry
+from medmm.config.privacy import deidentified
 from medmm.config.schema import Config
 from medmm.data.dataset import StudyDataset
 from medmm.data.manifest import Manifest
 from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
 from medmm.tasks.base import Task
-from medmm.tracking import NoTracker, Tracker, deidentified
+from medmm.tracking import NoTracker, Tracker
 from medmm.training.card import write_card
 from medmm.training.checkpoint import POINTER, Standing
 from medmm.training.curves import draw_curves

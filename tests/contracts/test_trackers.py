@@ -10,9 +10,10 @@ import pytest
 
 from medmm import tracking
 from medmm.config.load import load
+from medmm.config.privacy import deidentified
 from medmm.config.schema import TrackingConfig
 from medmm.errors import UsageError
-from medmm.tracking import deidentified, open_tracker
+from medmm.tracking import open_tracker
 
 
 @pytest.fixture

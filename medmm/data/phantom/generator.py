@@ -6,15 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data.phantom import companions, ct, files
+from medmm.data.phantom import companions, ct, files, pool
 from medmm.data.phantom.ct import PhantomVolume
 from medmm.data.phantom.disease import FINDINGS, GRADED, Facts
 from medmm.data.phantom.options import Options
@@ -160,18 +158,8 @@ def study_rows(
 def _made(
     out: Path, studies: int, seed: int, size: int, workers: int | None, options: Options
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    count = min(workers or len(os.sched_getaffinity(0)), max(1, studies // _CHUNK))
     jobs = [(str(out), seed, number, size, options) for number in range(studies)]
-    pool: Any = ProcessPoolExecutor(count, initializer=_single_thread) if count > 1 else nullcontext()
-    with pool as executor:
-        made = executor.map(_make, jobs, chunksize=_CHUNK) if isinstance(executor, Executor) else map(_make, jobs)
-        yield from made
-
-
-def _single_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)  # the processes already fill the cores
+    return pool.in_order(_make, jobs, _CHUNK, workers)
 
 
 def _make(job: tuple[str, int, int, int, Options]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

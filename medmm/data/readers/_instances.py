@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from medmm.data.readers._files import file_id, is_storable
 from medmm.errors import Reason, StudyError
 from medmm.io.header import DicomHeader
-from medmm.types import ImageRef, Laterality, Rejection
+from medmm.types import Rejection
 
 _DICOM_NAMES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _OTHER_KINDS = frozenset(
     ".csv .tsv .json .jsonl .parquet .xlsx .md .html .pdf .doc .docx .rtf .png .jpg .jpeg .gif .bmp .tif .tiff .nii "
     ".gz .tgz .zip .tar .7z .py .sh .log .db .ini .yaml .yml .safetensors .pt .npy .npz .exe".split()
 )
-
-
-def walk(root: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk a folder as ``os.walk`` does, also through linked folders, each folder once: links may run in a circle."""
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, onerror=onerror, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        yield folder, folders, names
 
 
 def other_kind(path: Path) -> Rejection | None:
@@ -62,6 +49,7 @@ def _says_dicom(path: Path) -> bool:
 
 
 def record_of(path: Path, header: DicomHeader) -> dict[str, Any]:
+    """What is kept of an image: the row of a manifest (:func:`medmm.data.records.image_of`), and whose it is."""
     return {
         "path": str(path),
         "sop_uid": header.sop_uid,
@@ -88,20 +76,3 @@ def masks_of(records: Sequence[dict[str, Any]]) -> dict[str, Path]:
         number = 1 + sum(name.startswith(kind) for name in masks)
         masks[kind if number == 1 else f"{kind}_{number}"] = Path(path)
     return masks
-
-
-def image_ref(record: Mapping[str, Any]) -> ImageRef:
-    spacing = record["spacing_mm"]
-    return ImageRef(
-        path=Path(record["path"]),
-        sop_uid=record["sop_uid"],
-        series_uid=record["series_uid"],
-        modality=record["modality"],
-        view=record["view"],
-        laterality=None if record["laterality"] is None else Laterality(record["laterality"]),
-        rows=record["rows"],
-        columns=record["columns"],
-        frames=record["frames"] or 1,
-        spacing_mm=None if spacing is None else tuple(spacing),
-        body_part=record["body_part"],
-    )

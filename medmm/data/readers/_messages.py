@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from medmm.data.readers._files import file_id
 from medmm.data.readers._grouping import Groups
 from medmm.errors import Reason, StudyError
+from medmm.io.tree import walk
 from medmm.reports.documents import ReportDocument
 from medmm.types import Rejection
 
@@ -54,7 +54,7 @@ def join_messages(path: Path, accessions: Mapping[str, list[str]], groups: Group
 def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in walk(path):
         folders.sort()
         yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in _KINDS)
 

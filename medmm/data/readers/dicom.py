@@ -26,11 +26,13 @@ from medmm.data.readers._common import age_band, lone_patient_key, patient_key, 
 from medmm.data.readers._documents import document_reports, is_document, object_name
 from medmm.data.readers._files import file_id, report_at, report_from, source_path
 from medmm.data.readers._grouping import Groups
-from medmm.data.readers._instances import image_ref, masks_of, other_kind, record_of, unreadable, walk
+from medmm.data.readers._instances import masks_of, other_kind, record_of, unreadable
 from medmm.data.readers._messages import is_messages, join_messages
 from medmm.data.readers._rows import Table, open_table
+from medmm.data.records import image_of
 from medmm.errors import DataError, Reason, StudyError
 from medmm.io.header import DicomHeader
+from medmm.io.tree import walk
 from medmm.reports.dates import cell_date, report_date
 from medmm.types import Rejection, Report, Study
 
@@ -254,7 +256,7 @@ def _study(
     yield Study(
         study_id=study_id,
         patient_key=study_key(patients.pop(), study_id),
-        images=tuple(map(image_ref, headers)),
+        images=tuple(map(image_of, headers)),
         report=reports[0] if reports else None,
         masks=masks_of(records),
         sex=sex_code(first("sex")),

@@ -5,35 +5,25 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.data.phantom import subject
+from medmm.data.phantom import files, pool, subject
 from medmm.data.phantom.study import PhantomStudy, make_study
 from medmm.types import Laterality
 
 _PARTS = ("train", "val", "test", "train", "train", "train", "train", "train", "train", "test")
 """Parts of patients in a row: seven tenths train, two test, and all three among the first three."""
-_FEW = 16  # studies that are made faster by one process than by starting several
-_CHUNK = 4
+_CHUNK = 8
 
 
 def studies(seed: int, numbers: Sequence[int], size: int) -> Iterator[PhantomStudy]:
     """Make the studies, in the order of their numbers."""
-    workers = len(os.sched_getaffinity(0))
-    if len(numbers) < _FEW or workers == 1:
-        for number in numbers:
-            yield make_study(seed, number, size)
-        return
     jobs = [(seed, number, size) for number in numbers]
-    with ProcessPoolExecutor(workers, initializer=_single_thread) as pool:
-        yield from pool.map(_made, jobs, chunksize=_CHUNK)
+    return pool.in_order(_made, jobs, chunk=_CHUNK)
 
 
 def parts(seed: int, numbers: Sequence[int]) -> dict[int, str]:
@@ -50,7 +40,7 @@ def side_of(study: PhantomStudy, name: str) -> Laterality | None:
 
 def day_of(study: PhantomStudy) -> str:
     """The study's date as ``YYYYMMDD``, the same as in its DICOM file."""
-    return f"{date(2000, 1, 1) + timedelta(days=study.place.days):%Y%m%d}"
+    return files.study_date(study.place.days)
 
 
 def grey(study: PhantomStudy, bits: int = 8) -> npt.NDArray[np.unsignedinteger]:
@@ -83,12 +73,6 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Seque
     writer.writerows(rows)
     data = text.getvalue().encode()
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-
-
-def _single_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)  # the processes already fill the cores
 
 
 def _made(job: tuple[int, int, int]) -> PhantomStudy:
