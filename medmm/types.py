@@ -16,6 +16,8 @@ from medmm.errors import Reason
 
 SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
 SPLITS = ("train", "val", "test")
+ImageSource = Path | tuple[Path, ...]
+"""What an image is read from: a file, a folder with the slices of one volume, or the slices themselves."""
 
 
 class Status(StrEnum):
@@ -133,7 +135,7 @@ class ImageRef:
     """Where an image lies and what its header says; no pixels.
 
     Attributes:
-        path: File on disk.
+        path: File on disk, or the folder of a volume's slices; of several files the first.
         sop_uid: SOP Instance UID, or the image's id in its layout.
         series_uid: Series Instance UID.
         modality: DICOM modality (``DX``, ``CR``, ``CT``, ...), None if unknown.
@@ -143,6 +145,7 @@ class ImageRef:
         spacing_mm: (row, column) or (depth, row, column) spacing in millimetres, None if unknown.
         content_hash: SHA-256 of the file when a deep pass made it.
         body_part: Body Part Examined of the header, None if not said.
+        slices: Files of a volume that consists of several, in their order along its normal; else empty.
     """
 
     path: Path
@@ -157,6 +160,12 @@ class ImageRef:
     spacing_mm: tuple[float, ...] | None = None
     content_hash: str | None = None
     body_part: str | None = None
+    slices: tuple[Path, ...] = ()
+
+    @property
+    def source(self) -> ImageSource:
+        """What to read it from."""
+        return self.slices or self.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from medmm.io.tree import files_of
+from medmm.types import ImageSource
+
 SECONDS = 10.0
 """For any file; a radiograph takes a tenth of one."""
 BYTES_A_SECOND = 1_000_000
@@ -22,8 +25,15 @@ _BLOCK = 512
 _start: list[int] = []
 
 
-def stored_bytes(path: Path) -> int:
-    """Bytes that a file takes on the disk, which for a file with holes are fewer than its length; 0 if it is gone."""
+def stored_bytes(source: ImageSource) -> int:
+    """Bytes that files take on the disk, which for one with holes are fewer than its length; 0 for one that is gone."""
+    try:
+        return sum(map(_stored_bytes, files_of(source)))
+    except (OSError, ValueError):
+        return 0
+
+
+def _stored_bytes(path: Path) -> int:
     try:
         told = path.stat()
     except (OSError, ValueError):
@@ -31,14 +41,14 @@ def stored_bytes(path: Path) -> int:
     return min(told.st_size, getattr(told, "st_blocks", told.st_size) * _BLOCK)
 
 
-def seconds(path: Path) -> float:
-    """Seconds after which reading a file is given up."""
-    return SECONDS + stored_bytes(path) / BYTES_A_SECOND
+def seconds(source: ImageSource) -> float:
+    """Seconds after which reading an image is given up."""
+    return SECONDS + stored_bytes(source) / BYTES_A_SECOND
 
 
 @contextmanager
-def confined(path: Path) -> Iterator[None]:
-    """Let this process hold no more memory than reading ``path`` may take; for processes that only read files.
+def confined(source: ImageSource) -> Iterator[None]:
+    """Let this process hold no more memory than reading ``source`` may take; for processes that only read files.
 
     What asks for more meets a ``MemoryError`` or the decoder's own error. Without ``/proc`` nothing is confined.
     """
@@ -49,7 +59,7 @@ def confined(path: Path) -> Iterator[None]:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = used + MEMORY + MEMORY_A_BYTE * stored_bytes(path)
+    limit = used + MEMORY + MEMORY_A_BYTE * stored_bytes(source)
     given = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_AS, (min([limit, *given]), hard))
     try:

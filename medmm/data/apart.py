@@ -15,45 +15,47 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medmm.data import allowance
 from medmm.data.child import Child, Silence, serve
 from medmm.errors import ImageError, Reason, StudyError, is_out_of_memory
+from medmm.types import ImageSource
+
+_Source = TypeVar("_Source", bound=ImageSource)
 
 _FEW = 256
 """So many files are looked at here: they take no longer than a process takes to start."""
 
 
 def look(
-    task: str, paths: Iterable[Path], *, limit_s: float, workers: int | None = None, batch: int = 64,
+    task: str, sources: Iterable[_Source], *, limit_s: float, workers: int | None = None, batch: int = 64,
     whole: bool = False,
-) -> Iterator[tuple[Path, Any]]:  # fmt: skip
-    """Call a function on each file.
+) -> Iterator[tuple[_Source, Any]]:  # fmt: skip
+    """Call a function on each file, or on each of several images, which may consist of several files.
 
     Args:
-        task: The function as ``module:name``; takes a path, gives what pickle can carry, raises ``StudyError`` only.
-        paths: The files; taken as they are needed.
+        task: The function as ``module:name``; takes a source, gives what pickle can carry, raises ``StudyError`` only.
+        sources: The files or images; taken as they are needed.
         limit_s: Longest that one file may take.
         workers: Processes; None: one a core, none for a few files. 0 works in this one, without a time limit.
         batch: Files that a process is given at a time.
         whole: Files are read to their end: large ones may take longer, and even a few are read by processes.
 
     Yields:
-        The file, and what the function gave or the ``StudyError`` that it raised, in the order of ``paths``.
+        The file, and what the function gave or the ``StudyError`` that it raised, in the order of ``sources``.
 
     Raises:
         RuntimeError: The function met a bug, which is named.
     """
-    rest = iter(paths)
+    rest = iter(sources)
     few = 0 if whole else _FEW  # decoders may crash, parsers do not
     first = list(itertools.islice(rest, few + 1)) if workers is None else []
     every = itertools.chain(first, rest)
     if workers == 0 or (workers is None and len(first) <= few):
         function = _resolve(task)
-        for path in every:
-            yield path, _attempt(function, path)
+        for source in every:
+            yield source, _attempt(function, source)
         return
     pool = [_Process(task, limit_s, whole) for _ in range(workers or len(os.sched_getaffinity(0)))]
     try:
@@ -63,19 +65,19 @@ def look(
             process.end()
 
 
-def _shared_out(paths: Iterator[Path], pool: Sequence[_Process], batch: int) -> Iterator[tuple[Path, Any]]:
+def _shared_out(paths: Iterator[_Source], pool: Sequence[_Process], batch: int) -> Iterator[tuple[_Source, Any]]:
     idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
     for process in pool:
         idle.put(process)
 
-    def ask(files: Sequence[Path]) -> list[Any]:
+    def ask(files: Sequence[_Source]) -> list[Any]:
         process = idle.get()
         try:
             return process.ask(files)
         finally:
             idle.put(process)
 
-    running: deque[tuple[Sequence[Path], Future[list[Any]]]] = deque()
+    running: deque[tuple[Sequence[_Source], Future[list[Any]]]] = deque()
     with ThreadPoolExecutor(len(pool)) as threads:
         while files := tuple(itertools.islice(paths, batch)):
             running.append((files, threads.submit(ask, files)))
@@ -86,15 +88,15 @@ def _shared_out(paths: Iterator[Path], pool: Sequence[_Process], batch: int) -> 
             yield from zip(done, future.result(), strict=True)
 
 
-def _resolve(task: str) -> Callable[[Path], Any]:
+def _resolve(task: str) -> Callable[[Any], Any]:
     module, name = task.split(":")
-    found: Callable[[Path], Any] = getattr(importlib.import_module(module), name)
+    found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
     return found
 
 
-def _attempt(function: Callable[[Path], Any], path: Path) -> Any:
+def _attempt(function: Callable[[Any], Any], source: ImageSource) -> Any:
     try:
-        return function(path)
+        return function(source)
     except StudyError as error:
         return error.with_traceback(None)
     except Exception as error:
@@ -111,12 +113,12 @@ class _Process:
         self._limit_s, self._whole = limit_s, whole
         self.end = self._child.end
 
-    def ask(self, files: Sequence[Path]) -> list[Any]:
+    def ask(self, files: Sequence[ImageSource]) -> list[Any]:
         """Have some files looked at there."""
         limit = self._limit_s + 0.1 * (len(files) - 1)
         if self._whole:
             limit += sum(map(allowance.stored_bytes, files)) / allowance.BYTES_A_SECOND
-        said = self._child.ask([str(path) for path in files], limit)
+        said = self._child.ask(list(files), limit)
         if not isinstance(said, Silence):
             return [_restored(*one) for one in said]
         if len(files) > 1:
@@ -141,11 +143,11 @@ def _restored(is_answer: bool, said: Any) -> Any:
     return kind(Reason(reason), what, **details)
 
 
-def _looked(function: Callable[[Path], Any], files: Sequence[str]) -> list[tuple[bool, Any]]:
+def _looked(function: Callable[[Any], Any], files: Sequence[ImageSource]) -> list[tuple[bool, Any]]:
     said = []
-    for path in map(Path, files):
-        with allowance.confined(path):
-            said.append(_record(_attempt(function, path)))
+    for source in files:
+        with allowance.confined(source):
+            said.append(_record(_attempt(function, source)))
     return said
 
 

@@ -26,7 +26,7 @@ from medmm.data.shards import Rows, row_bytes
 from medmm.data.store import Store
 from medmm.errors import Reason, is_full_disk
 from medmm.io.atomic import full_disk_named
-from medmm.types import Rejection, Study
+from medmm.types import ImageRef, ImageSource, Rejection, Study
 
 _THREADS = min(4, len(os.sched_getaffinity(0)))
 _WORTH_THREADS = 2**20  # bytes of a batch; a smaller one is filled before another thread has begun
@@ -37,7 +37,7 @@ def preprocess_hash(preprocess: PreprocessConfig) -> str:
     return hashlib.sha256(json.dumps(preprocess.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def read_view(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.float32]:
+def read_view(source: ImageSource, preprocess: PreprocessConfig) -> npt.NDArray[np.float32]:
     """Read one image exactly as the cache would give it.
 
     Returns:
@@ -46,7 +46,7 @@ def read_view(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.float3
     Raises:
         ImageError: The file gives no image of the wanted kind.
     """
-    return read_stored(path, preprocess).astype(np.float32) / np.float32(WHITE)
+    return read_stored(source, preprocess).astype(np.float32) / np.float32(WHITE)
 
 
 def shared_root(config: CacheConfig) -> Path:
@@ -157,7 +157,7 @@ class ImageCache:
             stores = _Stores(preprocess, folder, shared or CacheConfig(limit_gb=0), readers)
             try:
                 while slots := work.take():
-                    for place, found in stores.resolve([path for _, path in slots], len(slots)):
+                    for place, found in stores.resolve([source for _, source in slots]):
                         work.note(slots[place][0], found)
                         if progress is not None:
                             progress(work.done, work.total)
@@ -187,15 +187,15 @@ class _Stores:
         self._left: set[int] = set()
         self.notes: list[str] = []
 
-    def resolve(self, paths: Sequence[Path], number: int) -> Iterator[tuple[int, _Found]]:
-        """What the stores know or learn of images; every place in ``paths`` comes once."""
-        open_places = list(range(len(paths)))
+    def resolve(self, sources: Sequence[ImageSource]) -> Iterator[tuple[int, _Found]]:
+        """What the stores know or learn of images; every place in ``sources`` comes once."""
+        open_places = list(range(len(sources)))
         for store in range(len(self._places)):
             if not open_places:
                 return
             last = store == len(self._places) - 1
             settled = set()
-            for place, entry in self._from(store, [paths[one] for one in open_places], last):
+            for place, entry in self._from(store, [sources[one] for one in open_places], last):
                 settled.add(place)
                 yield open_places[place], _Found(store, entry)
             open_places = [one for place, one in enumerate(open_places) if place not in settled]
@@ -203,16 +203,16 @@ class _Stores:
                 self._say("the shared image cache has no room for all images; raise cache.limit_gb to keep them")
         assert not open_places
 
-    def _from(self, number: int, paths: Sequence[Path], last: bool) -> Iterator[tuple[int, Entry]]:
+    def _from(self, number: int, sources: Sequence[ImageSource], last: bool) -> Iterator[tuple[int, Entry]]:
         if number in self._left:
             return
         root, limit = self._places[number]
-        needed = len(paths) * row_bytes(shape_of(self._preprocess))
+        needed = len(sources) * row_bytes(shape_of(self._preprocess))
         with full_disk_named(root / "images", needed):
             try:
                 if number not in self._opened:
                     self._opened[number] = Store(root, limit, self._preprocess)
-                yield from self._opened[number].resolve(paths, self._readers)
+                yield from self._opened[number].resolve(sources, self._readers)
             except (OSError, sqlite3.Error) as error:
                 if last or is_full_disk(error):
                     raise
@@ -252,10 +252,10 @@ class _Work:
         self._found: dict[tuple[int, int], _Found] = {}
         self.done, self.total = 0, len(self._open)
 
-    def take(self) -> list[tuple[tuple[int, int], Path]]:
+    def take(self) -> list[tuple[tuple[int, int], ImageSource]]:
         """The images to look at next, by (study, image); none when all is settled."""
         slots, self._open = self._open, []
-        return [(slot, self._path(slot)) for slot in slots]
+        return [(slot, self._image(slot).source) for slot in slots]
 
     def note(self, slot: tuple[int, int], found: _Found) -> None:
         """Take in what came of an image."""
@@ -278,11 +278,13 @@ class _Work:
     def rejections(self) -> list[Rejection]:
         """Images that could not be read, in the order of studies and images."""
         return [
-            Rejection(self._studies[slot[0]].study_id, Reason(one.entry.reason), one.entry.detail, self._path(slot))
+            Rejection(
+                self._studies[slot[0]].study_id, Reason(one.entry.reason), one.entry.detail, self._image(slot).path
+            )
             for slot, one in sorted(self._found.items(), key=lambda pair: pair[0])
             if one.entry.reason
         ]
 
-    def _path(self, slot: tuple[int, int]) -> Path:
+    def _image(self, slot: tuple[int, int]) -> ImageRef:
         place, view = slot
-        return self._studies[place].images[view].path
+        return self._studies[place].images[view]

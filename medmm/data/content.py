@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 from medmm.config.schema import PreprocessConfig
+from medmm.io.tree import files_of
+from medmm.types import ImageSource
 
 _SETTLED_NS = 2_000_000_000
 # Some file systems count time in steps of up to 2 s: what is written within one step leaves no trace in the times.
@@ -35,11 +37,11 @@ class Stamp:
     settled: bool
 
 
-def stamp(path: Path) -> Stamp | None:
-    """The stamp of a file, or of a folder whose files count together; None where there is nothing to read."""
+def stamp(source: ImageSource) -> Stamp | None:
+    """The stamp of a file, or of files that count together; None where there is nothing to read."""
     digest, settled = hashlib.blake2b(digest_size=16), True
     try:
-        members = _members(path)
+        members = files_of(source)
         for one in members:
             status = one.stat()
             if not stat.S_ISREG(status.st_mode):
@@ -52,13 +54,15 @@ def stamp(path: Path) -> Stamp | None:
     return Stamp(digest.digest(), settled) if members else None
 
 
-def content_key(path: Path) -> bytes | None:
-    """SHA-256 of a file's bytes, of a folder's files in the order of their own; None where they cannot be read."""
+def content_key(source: ImageSource) -> bytes | None:
+    """SHA-256 of a file's bytes, of several files in the order of their own; None where they cannot be read."""
     try:
-        if path.is_dir():
-            digests = sorted(_digest(one) for one in _members(path))
-            return hashlib.sha256(b"folder" + b"".join(digests)).digest() if digests else None
-        return _digest(path) if path.is_file() else None  # opening a pipe would wait for its writer
+        members = files_of(source)
+        if not members or not all(one.is_file() for one in members):  # opening a pipe would wait for its writer
+            return None
+        if members == [source]:
+            return _digest(members[0])
+        return hashlib.sha256(b"folder" + b"".join(sorted(map(_digest, members)))).digest()
     except OSError:
         return None
 
@@ -66,10 +70,6 @@ def content_key(path: Path) -> bytes | None:
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _members(path: Path) -> list[Path]:
-    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
 
 
 def reading_key(preprocess: PreprocessConfig) -> str:

@@ -22,6 +22,7 @@ from medmm.data import allowance
 from medmm.data.child import Child, Silence, serve
 from medmm.data.stored_image import WHITE, read_stored, shape_of
 from medmm.errors import ImageError, Reason, is_out_of_memory
+from medmm.types import ImageSource
 
 __all__ = ["WHITE", "Job", "Outcome", "Readers", "ReadingProcess", "attempt", "read_stored", "shape_of"]
 
@@ -35,13 +36,13 @@ class Job:
     """One image.
 
     Attributes:
-        path: What it is read from.
+        source: What it is read from.
         target: An existing file that its pixels are written to.
         offset: Where in it they begin, in bytes.
         key: What the one who asks knows it by.
     """
 
-    path: Path
+    source: ImageSource
     target: Path
     offset: int
     key: bytes = b""
@@ -73,7 +74,7 @@ def attempt(job: Job, preprocess: PreprocessConfig) -> Outcome:
         OSError: It cannot be written.
     """
     try:
-        array = read_stored(job.path, preprocess)
+        array = read_stored(job.source, preprocess)
     except ImageError as error:
         return Outcome(job, error.reason, error.detail, lasting=error.reason not in _PASSING)
     except Exception as error:
@@ -159,8 +160,8 @@ class ReadingProcess:
             OSError: Its pixels cannot be written.
             RuntimeError: The process met a bug, which is named, or does not start.
         """
-        limit = min(LIMIT_S, allowance.seconds(job.path))
-        said = self.child.ask((str(job.path), str(job.target), job.offset), limit)
+        limit = min(LIMIT_S, allowance.seconds(job.source))
+        said = self.child.ask((job.source, job.target, job.offset), limit)
         if isinstance(said, Silence):
             if said.overdue:
                 return Outcome(job, Reason.TOO_SLOW, f"the file is not read after {limit:.0f} s", lasting=False)
@@ -180,12 +181,11 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _read(preprocess: PreprocessConfig, message: tuple[str, str, int]) -> dict[str, Any]:
+def _read(preprocess: PreprocessConfig, message: tuple[ImageSource, Path, int]) -> dict[str, Any]:
     """Read an image as :meth:`ReadingProcess.ask` asks for it; the process's side."""
-    path, target, offset = message
-    job = Job(Path(path), Path(target), offset)
+    job = Job(*message)
     try:
-        with allowance.confined(job.path):
+        with allowance.confined(job.source):
             outcome = attempt(job, preprocess)
     except OSError as error:
         return {"errno": error.errno or 5}

@@ -6,19 +6,18 @@ depth or size changes little of those; another patient of the same view changes 
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from medmm.data import allowance, apart
+from medmm.data.content import content_key
 from medmm.data.doubts import Doubt, Kind
-from medmm.errors import StudyError
-from medmm.types import Rejection, Study
+from medmm.errors import ImageError, Reason, StudyError
+from medmm.types import ImageSource, Rejection, Study
 
 LIMIT_S = allowance.SECONDS
 """Longest that one small file may take; a volume of a gigabyte takes 20 s, and may take longer."""
@@ -35,10 +34,10 @@ _LOOK_AHEAD = 512
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """What the deep pass remembers of a file.
+    """What the deep pass remembers of an image.
 
     Attributes:
-        content_hash: SHA-256 of its bytes, in hex.
+        content_hash: SHA-256 of its bytes (:func:`medmm.data.content.content_key`), in hex.
         copy: float16 ``[SIDE * SIDE]`` of unit length without brightness, contrast and slow shading; None for an image
             with nothing on it.
     """
@@ -47,8 +46,8 @@ class Portrait:
     copy: npt.NDArray[np.float16] | None
 
 
-def portray(path: Path) -> Portrait:
-    """Look at a file once, in full.
+def portray(source: ImageSource) -> Portrait:
+    """Look at an image once, in full.
 
     Raises:
         ImageError: It gives no image.
@@ -57,12 +56,14 @@ def portray(path: Path) -> Portrait:
 
     from medmm.io.image import read_image
 
-    array = read_image(path, size=2 * SIDE).array[0]
+    array = read_image(source, size=2 * SIDE).array[0]
     plane = array.mean(axis=0) if array.ndim == 3 else array
     small = cv2.resize(np.ascontiguousarray(plane), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     detail = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
-    with path.open("rb") as file:
-        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    content = content_key(source)
+    if content is None:
+        raise ImageError(Reason.FILE_UNREADABLE, "the file was there a moment ago", where="image file")
+    content_hash = content.hex()
     if not detail.std() > _FLAT:
         return Portrait(content_hash, None)
     detail = (detail - detail.mean()).ravel()
@@ -87,7 +88,7 @@ class DeepPass:
         waiting: deque[Study | Rejection] = deque()
         portraits = apart.look(
             "medmm.data.likeness:portray",
-            self._paths(items, waiting),
+            self._sources(items, waiting),
             limit_s=LIMIT_S,
             workers=self._workers,
             batch=8,
@@ -96,23 +97,23 @@ class DeepPass:
         for item in self._in_order(waiting, portraits):
             yield from self._seen(*item)
 
-    def _paths(self, items: Iterable[Study | Rejection], waiting: deque[Study | Rejection]) -> Iterator[Path]:
+    def _sources(self, items: Iterable[Study | Rejection], waiting: deque[Study | Rejection]) -> Iterator[ImageSource]:
         for item in items:
             waiting.append(item)
             if isinstance(item, Study):
-                yield from (image.path for image in item.images)
+                yield from (image.source for image in item.images)
 
     def _in_order(
-        self, waiting: deque[Study | Rejection], portraits: Iterator[tuple[Path, Portrait | StudyError]]
+        self, waiting: deque[Study | Rejection], portraits: Iterator[tuple[ImageSource, Portrait | StudyError]]
     ) -> Iterator[tuple[Study | Rejection, list[Portrait | StudyError]]]:
         """Each item with the portraits of its images."""
-        for path, portrait in portraits:
+        for source, portrait in portraits:
             while not (isinstance(waiting[0], Study) and waiting[0].images):
                 yield waiting.popleft(), []
             found = [portrait]
             study = waiting.popleft()
             assert isinstance(study, Study)
-            assert study.images[0].path == path
+            assert study.images[0].source == source
             found += [next(portraits)[1] for _ in study.images[1:]]
             yield study, found
         while waiting:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from medmm.data.doubts import Doubt, Kind
 from medmm.data.thumbnails import Thumbnail, thumbnails
 from medmm.errors import StudyError
-from medmm.types import ImageRef, Report, Study
+from medmm.types import ImageRef, ImageSource, Report, Study
 
-_Pictures = Mapping[Path, Thumbnail | StudyError]
+_Pictures = Mapping[ImageSource, Thumbnail | StudyError]
 _VIEWS = 2
 _EXCERPT = 900
 _QUESTIONS = 4
@@ -175,7 +174,7 @@ def _doubt(doubt: Doubt, studies: Mapping[str, Study], pictures: _Pictures) -> s
 
 def _card(study: Study, pictures: _Pictures) -> str:
     more = len(study.images) - _VIEWS
-    figures = "".join(_figure(image, pictures[image.path]) for image in study.images[:_VIEWS])
+    figures = "".join(_figure(image, pictures[image.source]) for image in study.images[:_VIEWS])
     figures = figures or '<p class="none">No image</p>'
     if more > 0:
         figures += f'<p class="note">and {more} more</p>'

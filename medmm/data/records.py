@@ -34,7 +34,8 @@ def schema() -> pa.Schema:
     import pyarrow as pa
 
     fields = [pa.field(name, pa.string()) for name in _TEXTS] + [pa.field(name, pa.int32()) for name in _NUMBERS]
-    lists = [pa.field("spacing_mm", pa.list_(pa.float64())), pa.field("priors", pa.list_(pa.string()))]
+    lists = [pa.field("spacing_mm", pa.list_(pa.float64()))]
+    lists += [pa.field(name, pa.list_(pa.string())) for name in ("priors", "slices")]
     return pa.schema(fields + lists)
 
 
@@ -86,7 +87,7 @@ def fingerprint(study: Study) -> bytes:
     """SHA-256 of what a study says, apart from where its files lie, whose it is and which split it is in."""
     record = [
         study.study_id,
-        [[image.sop_uid or image.path.name, image.view, image.content_hash] for image in study.images],
+        [[image.sop_uid or image.path.name, image.view, image.content_hash, *_count(image)] for image in study.images],
         study.report.raw if study.report else None,
         {name: _finding_record(finding) for name, finding in study.findings.items()},
         sorted(study.masks),
@@ -94,6 +95,10 @@ def fingerprint(study: Study) -> bytes:
         [study.sex, study.age_band, study.device],
     ]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
+
+
+def _count(image: ImageRef) -> list[int]:
+    return [len(image.slices)] if image.slices else []
 
 
 def _image_record(number: int, image: ImageRef) -> Row:
@@ -111,6 +116,7 @@ def _image_record(number: int, image: ImageRef) -> Row:
         "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
         "content_hash": image.content_hash,
         "body_part": image.body_part,
+        "slices": [str(path) for path in image.slices] or None,
     }
 
 
@@ -129,6 +135,7 @@ def image_of(row: Mapping[str, Any]) -> ImageRef:
         spacing_mm=None if row["spacing_mm"] is None else tuple(row["spacing_mm"]),
         content_hash=row.get("content_hash"),
         body_part=row.get("body_part"),
+        slices=tuple(map(Path, row.get("slices") or ())),
     )
 
 

@@ -22,6 +22,7 @@ from medmm.data import content
 from medmm.data.catalogue import Catalogue, Entry
 from medmm.data.decoding import Job, Outcome, Readers, shape_of
 from medmm.data.shards import Shard, checksum
+from medmm.types import ImageSource
 
 _CLAIM = 32  # images claimed at a time: so many are lost to a kill, and so many another process may wait for
 _PUBLISH_S = 1.0
@@ -32,7 +33,7 @@ _POLL_S = 0.05
 class _Wanted:
     """An image that is not in the store yet: where it can be read, and the places of the list that ask for it."""
 
-    path: Path
+    source: ImageSource
     stamp: content.Stamp | None
     places: list[int] = field(default_factory=list)
 
@@ -41,8 +42,8 @@ class _Wanted:
         if self.stamp is None:
             return False
         if not self.stamp.settled:
-            return content.content_key(self.path) == key
-        now = content.stamp(self.path)
+            return content.content_key(self.source) == key
+        now = content.stamp(self.source)
         return now is not None and now.digest == self.stamp.digest
 
 
@@ -74,22 +75,22 @@ class Store:
         """Shards that entries of this store lie in, mapped; they are not evicted as long as the arrays live."""
         return [self._hold[name].mapped() for name in names]
 
-    def resolve(self, paths: Sequence[Path], readers: Readers) -> Iterator[tuple[int, Entry]]:
+    def resolve(self, sources: Sequence[ImageSource], readers: Readers) -> Iterator[tuple[int, Entry]]:
         """Find images in the store, or read them into it.
 
         Args:
-            paths: The images.
+            sources: The images.
             readers: Reads what is missing.
 
         Yields:
-            The place of an image in ``paths`` and what is known of it, in any order; those for which the store has no
+            The place of an image in ``sources`` and what is known of it, in any order; those for which the store has no
             room are left out.
 
         Raises:
             OSError: The store cannot be written to, for instance because the disk is full.
             sqlite3.Error: Nor can its catalogue.
         """
-        wanted = self._wanted(paths)
+        wanted = self._wanted(sources)
         yield from self._known(wanted)
         if not wanted:
             return
@@ -105,20 +106,22 @@ class Store:
                 if wanted and not full:
                     time.sleep(pause)  # another process is reading them
 
-    def _wanted(self, paths: Sequence[Path]) -> dict[bytes, _Wanted]:
+    def _wanted(self, sources: Sequence[ImageSource]) -> dict[bytes, _Wanted]:
         """The images by content; each file's is computed once and remembered as long as the file does not change."""
-        stamps = [content.stamp(path) for path in paths]
+        stamps = [content.stamp(source) for source in sources]
         known = self._catalogue.keys_of([one.digest for one in stamps if one is not None])
         fresh = [place for place, one in enumerate(stamps) if one is None or one.digest not in known]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-            hashed = dict(zip(fresh, threads.map(content.content_key, [paths[place] for place in fresh]), strict=True))
+            keys = threads.map(content.content_key, [sources[place] for place in fresh])
+            hashed = dict(zip(fresh, keys, strict=True))
         learned = []
         wanted: dict[bytes, _Wanted] = {}
-        for place, (path, stamp) in enumerate(zip(paths, stamps, strict=True)):
+        for place, (source, stamp) in enumerate(zip(sources, stamps, strict=True)):
             key = hashed[place] if place in hashed else known[stamp.digest] if stamp is not None else None
-            if place in hashed and key and stamp is not None and stamp.settled and stamp == content.stamp(path):
+            if place in hashed and key and stamp is not None and stamp.settled and stamp == content.stamp(source):
                 learned.append((stamp.digest, key))
-            one = _Wanted(path, stamp if key else None)  # what cannot be read, a reader says why; nothing of it is kept
+            # what cannot be read, a reader says why; nothing of it is kept
+            one = _Wanted(source, stamp if key else None)
             wanted.setdefault(key or secrets.token_bytes(32), one).places.append(place)
         if learned:
             self._catalogue.remember(learned)
@@ -174,7 +177,7 @@ class _Filling:
             self._claims |= claims
             for key, entry in claims.items():
                 shard = store._hold[entry.shard]
-                yield Job(self._wanted[key].path, shard.path, entry.row * shard.row_bytes, key)
+                yield Job(self._wanted[key].source, shard.path, entry.row * shard.row_bytes, key)
 
     def _take(self, outcome: Outcome) -> None:
         key = outcome.job.key

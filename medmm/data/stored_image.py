@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import PreprocessConfig
 from medmm.errors import ImageError, Reason
+from medmm.types import ImageSource
 
 WHITE = 65535
 """The stored value of 1.0."""
@@ -20,7 +19,7 @@ def shape_of(preprocess: PreprocessConfig) -> tuple[int, ...]:
     return (1, *sides) if preprocess.depth is None else (1, preprocess.depth, *sides)
 
 
-def read_stored(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.uint16]:
+def read_stored(source: ImageSource, preprocess: PreprocessConfig) -> npt.NDArray[np.uint16]:
     """Read one image as it is stored: of the shape of :func:`shape_of`, 65535 standing for 1.0.
 
     Raises:
@@ -28,7 +27,7 @@ def read_stored(path: Path, preprocess: PreprocessConfig) -> npt.NDArray[np.uint
     """
     from medmm.io.image import read_image
 
-    array = read_image(path, size=preprocess.size, window="auto").array
+    array = read_image(source, size=preprocess.size, window="auto").array
     wanted = shape_of(preprocess)
     if array.ndim == 4 and len(wanted) == 3 and array.shape[1] == 1:
         array = array[:, 0]

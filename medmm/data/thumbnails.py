@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from medmm.data import allowance, apart
 from medmm.errors import StudyError
-from medmm.types import ImageRef
+from medmm.types import ImageRef, ImageSource
 
 SIDE = 128
 _WORKERS = 2
@@ -29,16 +28,16 @@ class Thumbnail:
     aspect: float
 
 
-def thumbnails(images: Iterable[ImageRef]) -> dict[Path, Thumbnail | StudyError]:
-    """Thumbnails of images by their paths, or why there is none."""
-    paths = dict.fromkeys(image.path for image in images)
-    if not paths:
+def thumbnails(images: Iterable[ImageRef]) -> dict[ImageSource, Thumbnail | StudyError]:
+    """Thumbnails of images by their sources, or why there is none."""
+    sources = dict.fromkeys(image.source for image in images)
+    if not sources:
         return {}
     task, limit = "medmm.data.thumbnails:thumbnail", allowance.SECONDS
-    return dict(apart.look(task, paths, limit_s=limit, workers=_WORKERS, batch=4, whole=True))
+    return dict(apart.look(task, sources, limit_s=limit, workers=_WORKERS, batch=4, whole=True))
 
 
-def thumbnail(path: Path) -> Thumbnail:
+def thumbnail(source: ImageSource) -> Thumbnail:
     """Make the thumbnail of an image, or of a volume's middle slice.
 
     Raises:
@@ -48,7 +47,7 @@ def thumbnail(path: Path) -> Thumbnail:
 
     from medmm.io.image import read_image
 
-    read = read_image(path, size=SIDE)
+    read = read_image(source, size=SIDE)
     plane = read.array[0, read.array.shape[1] // 2] if read.array.ndim == 4 else read.array[0]
     pixels = np.clip(plane * 255 + 0.5, 0, 255).astype(np.uint8)
     rows, columns = read.header.get("rows"), read.header.get("columns")

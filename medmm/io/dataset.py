@@ -27,7 +27,7 @@ _SYNTAX = 0x00020010
 _UID = re.compile(r"[0-9.]{1,64}")
 _KNOWN = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080060, 0x00280010)
 """A file without a preamble is DICOM if it has one of these: class, instance, study, series, modality, rows."""
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _UNDEFINED = 0xFFFFFFFF
 _LARGEST_INFLATED = 1 << 29
 """Bytes of a deflated file's content; twice as many are needed while it is read."""
@@ -155,7 +155,7 @@ def _take_pixels(file: IO[bytes], dataset: FileDataset, implicit: bool, little: 
     head = file.read(12)
     group, number = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
     tag = group << 16 | number
-    if tag not in _PIXELS:
+    if tag not in PIXELS:
         return False
     if not with_value:
         return True

@@ -92,7 +92,11 @@ def read_header(path: str | Path) -> DicomHeader:
         ImageError: ``FILE_MISSING``, ``FILE_EMPTY``, ``FILE_UNREADABLE``; ``NOT_AN_IMAGE`` if it is no DICOM file;
             ``HEADER_INVALID`` if it cannot be parsed or rows, columns or frames are no numbers.
     """
-    source = open_dataset(Path(path), HEADER_TAGS, with_pixels=False)
+    return header_of(open_dataset(Path(path), HEADER_TAGS, with_pixels=False))
+
+
+def header_of(source: Source) -> DicomHeader:
+    """What a parsed file, of which ``HEADER_TAGS`` were kept, says of itself; raises as :func:`read_header`."""
     dataset = source.dataset
     sex = (elements.text(dataset, SEX) or "").upper()
     rows, columns = elements.integer(dataset, ROWS), elements.integer(dataset, COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -80,12 +81,13 @@ def _begins_like_dicom(head: bytes) -> bool:
     )
 
 
-def read_image(path: str | Path, size: int | None = None, window: str | None = "auto") -> Image:
-    """Read a DICOM, NIfTI, PNG or JPEG file, or the one volume whose DICOM slices lie in a folder.
+def read_image(source: str | Path | Sequence[Path], size: int | None = None, window: str | None = "auto") -> Image:
+    """Read a DICOM, NIfTI, PNG or JPEG file, or the one volume of several DICOM slices.
 
     Args:
-        path: The file; its content decides what it is. Of a folder the volume is turned to head, front and right, as
-            NIfTI volumes are; :func:`medmm.io.volume.read_volumes` gives several, and as they are stored.
+        source: The file; its content decides what it is. Of a folder, or of several files, the volume is turned to
+            head, front and right, as NIfTI volumes are; :func:`medmm.io.volume.read_volumes` gives several, and as
+            they are stored.
         size: Stretch rows and columns to so many pixels by area averaging (linear where enlarged); None keeps them.
         window: ``auto`` gives [0, 1], low values black: the header's window where there is one, else the full range.
             The full range is that of the values present, for 8-bit PNG and JPEG and for colour that of the type. None
@@ -99,7 +101,9 @@ def read_image(path: str | Path, size: int | None = None, window: str | None = "
         ImageError: The file gives no image; its ``reason`` says why.
     """
     check_request(size, window)
-    path = Path(path)
+    if not isinstance(source, str | Path):
+        return _only_volume(source, size, window)
+    path = Path(source)
     if path.is_dir():
         return _only_volume(path, size, window)
     kind = sniff(path)
@@ -110,22 +114,22 @@ def read_image(path: str | Path, size: int | None = None, window: str | None = "
     return read_raster(path, size, window)
 
 
-def _only_volume(folder: Path, size: int | None, window: str | None) -> Image:
-    """The volume of a folder that holds one.
+def _only_volume(source: Path | Sequence[Path], size: int | None, window: str | None) -> Image:
+    """The volume of files that make one.
 
     Raises:
-        ImageError: ``NOT_AN_IMAGE`` for a folder without DICOM files, ``DIMENSIONS_MISMATCH`` for several volumes.
+        ImageError: ``NOT_AN_IMAGE`` where none is a DICOM file, ``DIMENSIONS_MISMATCH`` for several volumes.
     """
     from medmm.io.geometry import to_canonical
     from medmm.io.volume import read_volumes
 
     try:
-        found = read_volumes(folder, None, window)
+        found = read_volumes(source, None, window)
     except DataError:
         fix = "Give one file of it."
-        raise ImageError(Reason.NOT_AN_IMAGE, "this is a folder without DICOM files", where="image", fix=fix) from None
+        raise ImageError(Reason.NOT_AN_IMAGE, "there is no DICOM file", where="image", fix=fix) from None
     if len(found) > 1:
-        what, fix = "the folder holds several volumes", "Give the folder of one, or use read_volumes."
+        what, fix = "the files make several volumes", "Give the folder of one, or use read_volumes."
         raise ImageError(Reason.DIMENSIONS_MISMATCH, what, where="image", got=len(found), expected="1", fix=fix)
     volume = to_canonical(found[0])
     return volume if size is None else _stretched(volume, size)

@@ -177,12 +177,13 @@ def check_plane(samples: int, where: str) -> None:
     check_size(samples, where, LARGEST_PLANE)
 
 
-def check_size(samples: int, where: str, most: int = LARGEST_SAMPLES) -> None:
+def check_size(samples: int, where: str, most: int | None = None) -> None:
     """Refuse an image that would not fit into memory.
 
     Raises:
-        ImageError: ``TOO_LARGE``: more than ``most`` samples.
+        ImageError: ``TOO_LARGE``: more than ``most`` samples, or ``LARGEST_SAMPLES`` where none is given.
     """
+    most = LARGEST_SAMPLES if most is None else most
     if samples > most:
         limit = f"at most {most:,}"
         raise ImageError(Reason.TOO_LARGE, "too large to read", where=where, got=f"{samples:,} samples", expected=limit)

@@ -58,8 +58,17 @@ def stacks_of(slices: Iterable[Slice], digest: Digest) -> list[Stack]:
     """
     groups: dict[Hashable, list[Slice]] = defaultdict(list)
     for part in slices:
-        groups[part.series].append(part)
-    return [stack for group in groups.values() for stack in _stacks_of_series(group, digest)]
+        groups[part.series[:2]].append(part)
+    series = [one for group in groups.values() for one in _by_reference(group)]
+    return [stack for group in series for stack in _stacks_of_series(group, digest)]
+
+
+def _by_reference(slices: list[Slice]) -> list[list[Slice]]:
+    """Apart by frame of reference; slices that name none belong to the only one that others name."""
+    named = dict.fromkeys(part.series[2] for part in slices)
+    if len(named) == 2 and None in named:
+        return [slices]
+    return [[part for part in slices if part.series[2] == name] for name in named]
 
 
 def _stacks_of_series(slices: list[Slice], digest: Digest) -> list[Stack]:

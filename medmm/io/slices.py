@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medmm.errors import ImageError, Reason
 from medmm.io import elements
-from medmm.io.dataset import open_dataset
+from medmm.io.dataset import PIXELS, Source, open_dataset
 from medmm.io.geometry import PLANE_TAGS, Plane, frame_order, planes_of
 from medmm.io.greyscale import FRAME_GROUPS, SHARED_GROUPS
 from medmm.io.header import COLUMNS, FRAMES, MODALITY, ROWS, SERIES_UID, SOP_CLASS, SOP_UID, STUDY_UID
 from medmm.io.segmentation import LABEL_MAP_CLASS, SEGMENTATION_CLASS
-from medmm.io.tree import walk
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,7 +48,7 @@ _TEXT_TAGS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "content_time": ((0x00080033,), ()),
 }
 _LOCALIZER = re.compile(r"locali[sz]er|\bscout|_scout|topogra|surview|scanogram|\bsurvey", re.IGNORECASE)
-_TAGS = (
+SLICE_TAGS = (
     *(SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID, MODALITY, ROWS, COLUMNS, FRAMES, _FRAME_OF_REFERENCE, _DESCRIPTION),
     *(_INSTANCE, *PLANE_TAGS, *(tag for tags, _ in (*_PHASE_TAGS.values(), *_TEXT_TAGS.values()) for tag in tags)),
 )
@@ -85,36 +85,34 @@ class Slice:
     is_localizer: bool
 
 
-def slices_in(folder: Path, left_out: Counter[Reason]) -> list[Slice]:
-    """Read the headers of all files below a folder.
+def slices_in(files: Iterable[Path], left_out: Counter[Reason]) -> list[Slice]:
+    """Read the headers of files.
 
     Args:
-        folder: Looked through with its subfolders, linked ones too.
+        files: The files; a ``DICOMDIR`` is passed over.
         left_out: Counts why files give no slice: ``NOT_AN_IMAGE``, ``NO_PIXELS`` for reports, plans and masks,
             ``GEOMETRY_MISSING`` where the header does not say where the pixels lie, and faults of the file.
 
     Returns:
-        The slices in the order of the files' names.
+        The slices in the order of the files.
     """
     found: list[Slice] = []
-    for path in _files(folder):
+    for path in files:
+        if path.name == "DICOMDIR":
+            continue
         try:
-            found.extend(_slices_of(path))
+            found.extend(slices_of(open_dataset(path, SLICE_TAGS, with_pixels=False), path))
         except ImageError as error:
             left_out[error.reason] += 1
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if name != "DICOMDIR":
-                yield Path(place, name)
+def slices_of(source: Source, path: Path) -> list[Slice]:
+    """The slices of a parsed file, of which ``SLICE_TAGS`` were kept.
 
-
-def _slices_of(path: Path) -> list[Slice]:
-    source = open_dataset(path, _TAGS, with_pixels=False)
+    Raises:
+        ImageError: ``NO_PIXELS`` or ``GEOMETRY_MISSING``; ``HEADER_INVALID`` where numbers are none.
+    """
     dataset = source.dataset
     rows, columns = elements.integer(dataset, ROWS), elements.integer(dataset, COLUMNS)
     if not source.has_pixels or not rows or not columns or elements.text(dataset, SOP_CLASS) in _MASKS:
@@ -138,6 +136,16 @@ def _slices_of(path: Path) -> list[Slice]:
         )
         for frame, plane in enumerate(planes)
     ]  # fmt: skip
+
+
+def pixel_digest(part: Slice) -> bytes | None:
+    """The pixel data of a slice's file in short, as they are stored; None where they cannot be read."""
+    try:
+        dataset = open_dataset(part.path, SLICE_TAGS, with_pixels=True).dataset
+    except ImageError:
+        return None
+    stored = next((raw for tag in PIXELS if (raw := elements.raw_bytes(dataset, tag)) is not None), None)
+    return None if stored is None else hashlib.sha256(stored).digest()
 
 
 def _whole(dataset: Dataset, tag: int) -> int:

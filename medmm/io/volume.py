@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from medmm.io.layout import layout_of
 from medmm.io.resize import check_request, resize_area
 from medmm.io.series import Stack, stacks_of
 from medmm.io.slices import Slice, slices_in
+from medmm.io.tree import files_of
 from medmm.io.volume_grid import EVEN, KEEP, REFUSE, SHEAR, VolumeGrid, grid_of
 from medmm.types import Image
 
@@ -30,9 +31,14 @@ _WHOLE_PIXEL = 1e-4
 
 
 def read_volumes(
-    folder: str | Path, size: int | None = None, window: str | None = None, *, tilt: str = SHEAR, spacing: str = EVEN
+    source: str | Path | Sequence[Path],
+    size: int | None = None,
+    window: str | None = None,
+    *,
+    tilt: str = SHEAR,
+    spacing: str = EVEN,
 ) -> list[Image]:
-    """Read the volumes that lie in a folder of DICOM files, whatever the files are called.
+    """Read the volumes that DICOM files make, whatever the files are called.
 
     Slices are sorted by their place along the normal and split by series, grid and orientation; by acquisition, phase,
     echo, b-value or trigger time where several lie at the same place. Localizers, duplicates, single odd slices and
@@ -40,7 +46,7 @@ def read_volumes(
     else. Frames of enhanced objects are slices like any others.
 
     Args:
-        folder: Looked through with its subfolders.
+        source: A folder, looked through with its subfolders, or the files themselves.
         size: Stretch rows and columns to so many pixels by area averaging; the affine follows.
         window: None gives the modality's units (HU for CT); ``auto`` gives [0, 1] by the window of the middle slice,
             else the volume's range, inverted for MONOCHROME1.
@@ -59,18 +65,15 @@ def read_volumes(
 
     Raises:
         UsageError: An argument is not one of the above.
-        DataError: There is no such folder, or it holds no DICOM file.
+        DataError: There is no such folder, or no DICOM file.
         ImageError: There are DICOM files, but none of them is part of a volume; the reason is the most frequent one.
         ResourceError: As the decoders raise it.
     """
     check_request(size, window)
     _check("tilt", tilt, (SHEAR, KEEP, REFUSE))
     _check("spacing", spacing, (EVEN, KEEP, REFUSE))
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError("there is no such folder", where="folder of DICOM slices", fix="Give a folder, not a file.")
     left_out: Counter[Reason] = Counter()
-    slices = slices_in(folder, left_out)
+    slices = slices_in(_files(source), left_out)
     localizers = [part for part in slices if part.is_localizer]
     reader = _Reader(real_world=window is None)
     images: list[Image] = []
@@ -82,6 +85,15 @@ def read_volumes(
     if not images:
         raise _nothing(left_out)
     return [replace(image, notes=(*image.notes, *notes)) for image in images]
+
+
+def _files(source: str | Path | Sequence[Path]) -> list[Path]:
+    if not isinstance(source, str | Path):
+        return list(source)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise DataError("there is no such folder", where="folder of DICOM slices", fix="Give a folder, not a file.")
+    return files_of(folder)
 
 
 def _check(name: str, got: str, known: tuple[str, ...]) -> None:

@@ -23,6 +23,7 @@ from medmm.data.cache import read_view
 from medmm.data.decoding import WHITE, Job, ReadingProcess, shape_of
 from medmm.errors import ImageError, Reason
 from medmm.io.atomic import full_disk_named
+from medmm.types import ImageSource
 
 _Array = npt.NDArray[np.float32]
 
@@ -37,9 +38,9 @@ def reading_processes(config: ScoreConfig) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An image that could not be read; ``detail`` holds no patient data."""
+    """An image that could not be read: its place among the study's, from 0; ``detail`` holds no patient data."""
 
-    path: Path
+    place: int
     reason: Reason
     detail: str
 
@@ -64,8 +65,7 @@ class Views:
     def left_out(self) -> dict[int, Reason]:
         """Why the model did not see an image, by its place, counted from 0; images are looked at in their order."""
         looked_at = len(self.used) + len(self.unread)
-        unread = (place for place in range(looked_at) if place not in self.used)
-        reasons = {place: one.reason for place, one in zip(unread, self.unread, strict=True)}
+        reasons = {one.place: one.reason for one in self.unread}
         return reasons | dict.fromkeys(range(looked_at, self.given), Reason.IMAGE_SURPLUS)
 
 
@@ -97,40 +97,40 @@ class ReaderPool:
     def _bytes(self) -> int:
         return int(np.prod(self._shape)) * 2
 
-    def submit(self, paths: Sequence[Path]) -> Future[Views]:
+    def submit(self, sources: Sequence[ImageSource]) -> Future[Views]:
         """Begin to read a study's images, given in their order."""
         if self._threads is not None:
-            return self._threads.submit(self._read, tuple(paths))
+            return self._threads.submit(self._read, tuple(sources))
         future: Future[Views] = Future()
-        future.set_result(self._read(tuple(paths)))
+        future.set_result(self._read(tuple(sources)))
         return future
 
-    def _read(self, paths: tuple[Path, ...]) -> Views:
+    def _read(self, sources: tuple[ImageSource, ...]) -> Views:
         images: list[_Array] = []
         unread: list[Unread] = []
         used: list[int] = []
-        for place, path in enumerate(paths):
+        for place, source in enumerate(sources):
             if len(images) == self._max_views or self._closed:
                 break
-            one = self._read_one(path)
+            one = self._read_one(place, source)
             if isinstance(one, Unread):
                 unread.append(one)
             else:
                 images.append(one)
                 used.append(place)
         joined = np.stack(images) if images else np.zeros((0, *self._shape), dtype=np.float32)
-        return Views(joined, tuple(used), tuple(unread), len(paths))
+        return Views(joined, tuple(used), tuple(unread), len(sources))
 
-    def _read_one(self, path: Path) -> _Array | Unread:
+    def _read_one(self, place: int, source: ImageSource) -> _Array | Unread:
         if self._threads is None:
             try:
-                return read_view(path, self._preprocess)
+                return read_view(source, self._preprocess)
             except ImageError as error:
-                return Unread(path, error.reason, error.detail)
+                return Unread(place, error.reason, error.detail)
         process, row = self._own_process()
-        outcome = process.ask(Job(path, Path(self._scratch.name), row * self._bytes))
+        outcome = process.ask(Job(source, Path(self._scratch.name), row * self._bytes))
         if outcome.reason is not None:
-            return Unread(path, outcome.reason, outcome.detail)
+            return Unread(place, outcome.reason, outcome.detail)
         stored = np.fromfile(self._scratch.name, np.uint16, int(np.prod(self._shape)), offset=row * self._bytes)
         return np.asarray(stored.reshape(self._shape), dtype=np.float32) / np.float32(WHITE)
 

@@ -124,7 +124,7 @@ def fingerprint(study: Study, root: Path) -> str:
         16 hex digits of a SHA-256 over the images' places below ``root``, sizes and times of change.
     """
     digest = hashlib.sha256()
-    for path in sorted(image.path for image in study.images):
+    for path in sorted(one for image in study.images for one in image.slices or (image.path,)):
         digest.update(_stamp(path, root))
     return digest.hexdigest()[:16]
 

@@ -88,7 +88,7 @@ class Stream:
             self.model.config.preprocess, self.model.config.model.max_views, reading_processes(self.config)
         ) as pool:
             for study, print_ in self._wanted():
-                views = pool.submit([image.path for image in study.images])
+                views = pool.submit([image.source for image in study.images])
                 waiting.append(_Reading(study, print_, views))
                 if len(waiting) >= most:
                     yield waiting.popleft()
@@ -120,16 +120,16 @@ class Stream:
         except DataError:
             if not self.tally["quarantined"] and not without_pixels:
                 raise  # else every file is broken, which the quarantine says file by file
-        for (
-            one
-        ) in without_pixels:  # a structured report beside images is no fault; a study of nothing else cannot be scored
+        for one in without_pixels:  # a structured report beside images is no fault; alone it cannot be scored
             if one.study_id not in seen:
                 seen.add(one.study_id)
                 self._set_aside(one)
 
     def _is_usable(self, study: Study, views: Views) -> bool:
         """Whether there is an image to look at; what could not be read goes to the quarantine."""
-        found = [Rejection(study.study_id, one.reason, one.detail, one.path) for one in views.unread]
+        found = [
+            Rejection(study.study_id, one.reason, one.detail, study.images[one.place].path) for one in views.unread
+        ]
         if len(views.images):
             self.tally["images_left_out"] += len(found)
             for one in found:

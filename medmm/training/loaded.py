@@ -23,7 +23,7 @@ from medmm.tasks.base import Draft, Task
 from medmm.training.plan import choose_device
 from medmm.training.provenance import config_hash, read_record
 from medmm.training.records import read_config
-from medmm.types import Prediction, Study, left_out_notes, study_tag
+from medmm.types import ImageSource, Prediction, Study, left_out_notes, study_tag
 
 WEIGHTS, PREPROCESS = "model.safetensors", "preprocess.json"
 FORMAT = 1
@@ -66,7 +66,7 @@ class LoadedModel:
         Raises:
             ImageError: None of the images can be read; the first one's reason.
         """
-        return self._read(_paths(source))[0]
+        return self._read(_images(source))[0]
 
     def predict(self, source: Source) -> Prediction:
         """Read a study's images and draft its report; its ``notes`` name the images that were left out.
@@ -74,24 +74,24 @@ class LoadedModel:
         Raises:
             ImageError: As :meth:`prepare`.
         """
-        paths = _paths(source)
-        views, left_out = self._read(paths)
+        sources = _images(source)
+        views, left_out = self._read(sources)
         images = views[None]
-        name = source.study_id if isinstance(source, Study) else study_tag(str(paths[0]))
+        name = source.study_id if isinstance(source, Study) else study_tag(str(sources[0]))
         prediction = self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name])[0]
-        return replace(prediction, notes=(*prediction.notes, *left_out_notes(left_out, len(paths))))
+        return replace(prediction, notes=(*prediction.notes, *left_out_notes(left_out, len(sources))))
 
-    def _read(self, paths: Sequence[Path]) -> tuple[Array, dict[int, Reason]]:
+    def _read(self, sources: Sequence[ImageSource]) -> tuple[Array, dict[int, Reason]]:
         """The views, as :meth:`prepare`, and why the other images were left out, by their place."""
         views: list[Array] = []
         left_out: dict[int, Reason] = {}
         failure: ImageError | None = None
-        for place, path in enumerate(paths):
+        for place, one in enumerate(sources):
             if len(views) == self.config.model.max_views:
                 left_out[place] = Reason.IMAGE_SURPLUS
                 continue
             try:
-                views.append(read_view(path, self.config.preprocess))
+                views.append(read_view(one, self.config.preprocess))
             except ImageError as error:
                 failure = failure or error
                 left_out[place] = error.reason
@@ -231,9 +231,9 @@ def _require_own_preprocessing(folder: Path, expected: PreprocessConfig) -> None
         )
 
 
-def _paths(source: Source) -> list[Path]:
+def _images(source: Source) -> list[ImageSource]:
     if isinstance(source, Study):
-        return [image.path for image in source.images]
+        return [image.source for image in source.images]
     if isinstance(source, (str, Path)):
         return [Path(source)]
     return [Path(one) for one in source]

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pydicom.data
 import pytest
 
 from medmm.data import apart, child, headers
-from medmm.errors import ImageError, Reason
+from medmm.errors import ImageError, Reason, StudyError
 from medmm.io.header import DicomHeader, read_header
 
 
@@ -23,11 +24,14 @@ def files(tmp_path_factory):
     (folder / "empty").write_bytes(b"")
     names = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "image_dfl.dcm", "ExplVR_BigEnd.dcm", "reportsi.dcm")
     real = [pydicom.data.get_testdata_file(name, download=False) for name in names]
-    return [*real, folder / "text", folder / "empty", folder / "gone"]
+    return [*map(Path, real), folder / "text", folder / "empty", folder / "gone"]
 
 
 def told(answer):
-    return answer if isinstance(answer, DicomHeader) else (answer.reason, str(answer))
+    if isinstance(answer, StudyError):
+        return answer.reason, str(answer)
+    part = answer.part
+    return answer.header, part and (part.path, part.instance, tuple(part.plane.position), part.series)
 
 
 def test_apart_and_here_say_the_same_in_the_same_order(files):
@@ -36,8 +40,9 @@ def test_apart_and_here_say_the_same_in_the_same_order(files):
     apart = [(path, told(answer)) for path, answer in headers.read_headers(paths, workers=3)]
     assert [path for path, _ in apart] == paths
     assert apart == here
-    assert sum(isinstance(answer, DicomHeader) for _, answer in apart) == 6 * 40
-    assert told(read_header(files[0])) == apart[0][1]
+    assert sum(not isinstance(answer[0], Reason) for _, answer in apart) == 6 * 40
+    assert apart[0][1] == told(headers.read_instance(files[0]))
+    assert apart[0][1][0] == read_header(files[0])
 
 
 def test_many_files_are_read_by_processes_and_few_are_not(files, monkeypatch):
@@ -56,8 +61,8 @@ def test_a_file_that_takes_for_ever_costs_one_file(files, monkeypatch, tmp_path)
     slow = tmp_path / "slow.dcm"
     slow.write_bytes(b"x" * 200)
     code = (
-        "import functools, time, medmm.data.apart as h, medmm.data.child as c, medmm.io.header as i\n"
-        "real = i.read_header\n"
+        "import functools, time, medmm.data.apart as h, medmm.data.child as c, medmm.data.headers as i\n"
+        "real = i.read_instance\n"
         "def read(path):\n"
         "    if path.name == 'slow.dcm': time.sleep(60)\n"
         "    return real(path)\n"
@@ -67,7 +72,7 @@ def test_a_file_that_takes_for_ever_costs_one_file(files, monkeypatch, tmp_path)
     monkeypatch.setattr(child.subprocess, "Popen", lambda _, **kept: real([sys.executable, "-c", code], **kept))
     paths = [*files[:2], slow, *files[2:4]]
     answers = [answer for _, answer in headers.read_headers(paths, workers=1)]
-    assert [isinstance(answer, DicomHeader) for answer in answers] == [True, True, False, True, True]
+    assert [isinstance(answer, headers.Instance) for answer in answers] == [True, True, False, True, True]
     assert answers[2].reason is Reason.DECODE_FAILED
     assert "slow" not in str(answers[2])
 
@@ -85,7 +90,7 @@ def test_a_process_that_dies_between_two_files_is_started_anew(files):
 
 def test_a_bug_is_no_broken_file(monkeypatch, files):
     with pytest.raises(RuntimeError, match="TypeError"):
-        list(apart.look("struct:calcsize", files, limit_s=10, workers=1))
+        list(apart.look("struct:calcsize", map(Path, files), limit_s=10, workers=1))
 
 
 def test_errors_keep_what_they_say():

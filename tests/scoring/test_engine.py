@@ -167,7 +167,7 @@ class _Crashing(ReadingProcess):
     """A reading process that dies on one file, as a decoder's memory fault would end it."""
 
     def ask(self, job):
-        if job.path.name != "2.png":
+        if job.source.name != "2.png":
             return super().ask(job)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(child, "_send", lambda *_: (self.child._running.kill(), self.child._running.wait()))

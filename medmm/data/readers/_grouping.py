@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ class Groups:
         self._database = sqlite3.connect("")
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE record (number INTEGER PRIMARY KEY, owner INTEGER, text TEXT)")
+        self._database.execute("CREATE TABLE record (number INTEGER PRIMARY KEY, owner INTEGER, said BLOB)")
         self._owners: dict[str, int] = {}
 
     def __enter__(self) -> Groups:
@@ -44,14 +44,14 @@ class Groups:
         return key in self._owners
 
     def add(self, key: str, record: dict[str, Any]) -> None:
-        """Put a record, which must fit into JSON, behind those of its key.
+        """Put a record, which pickle must take, behind those of its key.
 
         Raises:
             ResourceError: The disk of temporary files is full.
         """
         owner = self._owners.setdefault(key, len(self._owners))
         with full_disk_named(Path("temporary file")):
-            self._database.execute("INSERT INTO record (owner, text) VALUES (?, ?)", (owner, json.dumps(record)))
+            self._database.execute("INSERT INTO record (owner, said) VALUES (?, ?)", (owner, pickle.dumps(record)))
 
     def __iter__(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield each key with its records: keys by first appearance, records in the order they came.
@@ -60,11 +60,11 @@ class Groups:
             ResourceError: The disk of temporary files is full.
         """
         with full_disk_named(Path("temporary file")):
-            rows = self._database.execute("SELECT owner, text FROM record ORDER BY owner, number")
+            rows = self._database.execute("SELECT owner, said FROM record ORDER BY owner, number")
             row = next(rows, None)
         for key, owner in self._owners.items():
             records = []
             while row is not None and row[0] == owner:
-                records.append(json.loads(row[1]))
+                records.append(pickle.loads(row[1]))
                 row = next(rows, None)
             yield key, records

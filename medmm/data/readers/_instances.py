@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medmm.data.headers import Instance
 from medmm.data.readers._files import file_id, is_storable
 from medmm.errors import Reason, StudyError
-from medmm.io.header import DicomHeader
 from medmm.types import Rejection
 
 _DICOM_NAMES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
@@ -48,9 +48,11 @@ def _says_dicom(path: Path) -> bool:
         return False
 
 
-def record_of(path: Path, header: DicomHeader) -> dict[str, Any]:
-    """What is kept of an image: the row of a manifest (:func:`medmm.data.records.image_of`), and whose it is."""
+def record_of(path: Path, instance: Instance) -> dict[str, Any]:
+    """What is kept of an image: a manifest's row (:func:`medmm.data.records.image_of`), whose it is, and its slice."""
+    header = instance.header
     return {
+        "part": instance.part,
         "path": str(path),
         "sop_uid": header.sop_uid,
         "series_uid": header.series_uid,

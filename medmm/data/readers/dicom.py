@@ -1,11 +1,10 @@
 """A folder of DICOM studies, each with its report beside it or in a table.
 
 Every file is looked at, whatever its name. Files belong together by StudyInstanceUID; where de-identification has
-taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection. A
-report is a file (:mod:`medmm.data.readers._beside` says whose) or a row or message of ``data.reports``, joined by
-accession number. The latter is the more explicit of the two: where one is named, a file beside is no report.
-A study without either has the report of its structured report object (:mod:`medmm.io.structured_report`).
-Segmentations and structure sets are the study's masks.
+taken it away, by SeriesInstanceUID; with neither, the slices of a folder are a study, and so is each projection.
+The slices of a volume are one image. A report is a file (:mod:`medmm.data.readers._beside` says whose) or a row or
+message of ``data.reports``, joined by accession number; where the latter is named, a file beside is no report. A study
+without either has that of its structured report object. Segmentations and structure sets are the study's masks.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import DataConfig
-from medmm.data.headers import read_headers
+from medmm.data.headers import SLICED, Instance, read_headers
 from medmm.data.readers._beside import Places, is_report
 from medmm.data.readers._common import age_band, lone_patient_key, patient_key, sex_code, timelines
 from medmm.data.readers._documents import document_reports, is_document, object_name
@@ -29,17 +28,16 @@ from medmm.data.readers._grouping import Groups
 from medmm.data.readers._instances import masks_of, other_kind, record_of, unreadable
 from medmm.data.readers._messages import is_messages, join_messages
 from medmm.data.readers._rows import Table, open_table
-from medmm.data.records import image_of
+from medmm.data.readers._stacks import images_of
 from medmm.errors import DataError, Reason, StudyError
 from medmm.io.header import DicomHeader
 from medmm.io.tree import walk
 from medmm.reports.dates import cell_date, report_date
-from medmm.types import Rejection, Report, Study
+from medmm.types import ImageRef, Rejection, Report, Study
 
 _NO_IMAGE = frozenset({"SR", "DOC"})
 _COMPANIONS = frozenset({"PR", "KO", "RTPLAN", "RTDOSE", "REG", "FID", "RTRECORD"})  # about images; nothing is lost
 _MASKS = {"SEG": "segmentation", "RTSTRUCT": "structure_set"}
-_SLICED = frozenset({"CT", "MR", "PT"})
 _TEXTS = frozenset((".txt", ".xml", ".hl7", ".json"))  # no image, whatever they hold
 _NAMED_DIRECTORY = "DICOMDIR"  # PS3.10 8.6: an index of the files, no study
 
@@ -124,14 +122,14 @@ class _Scan:
         """Gather image headers by study; yield what is no image."""
         others: deque[Rejection] = deque()
         keep_names: deque[bool] = deque()
-        for path, header in read_headers(self._candidates(keep_names, others)):
+        for path, instance in read_headers(self._candidates(keep_names, others)):
             while others:
                 yield others.popleft()
             keep_name = keep_names.popleft()
-            if isinstance(header, StudyError):
-                yield unreadable(path, header)
+            if isinstance(instance, StudyError):
+                yield unreadable(path, instance)
             else:
-                yield from self._image(path, header, keep_name)
+                yield from self._image(path, instance, keep_name)
         yield from others
         self._places.finish()
 
@@ -187,8 +185,9 @@ class _Scan:
             else:
                 yield Rejection(owner, Reason.NOT_AN_IMAGE, f"{modality} of a study whose images are not here", path)
 
-    def _image(self, path: Path, header: DicomHeader, keep_name: bool) -> Iterator[Rejection]:
-        place = (path.parent if header.modality in _SLICED else path).relative_to(self.root)
+    def _image(self, path: Path, instance: Instance, keep_name: bool) -> Iterator[Rejection]:
+        header = instance.header
+        place = (path.parent if header.modality in SLICED else path).relative_to(self.root)
         study_id = header.study_uid or header.series_uid or str(place)
         if is_document(header):
             self._documents.append((study_id, path))
@@ -201,7 +200,7 @@ class _Scan:
         elif self._is_copy(path, header):
             yield Rejection(study_id, Reason.IMAGE_DUPLICATE, "a copy of another file of the study", path)
         else:
-            self.groups.add(study_id, record_of(path, header))
+            self.groups.add(study_id, record_of(path, instance))
             self._places.add(study_id, path, header.accession or None, keep_name)
             if study_id not in self.patients:
                 self.patients[study_id] = header.patient_id or ""
@@ -242,6 +241,8 @@ def _study(
     if len(patients) > 1:
         yield Rejection(study_id, Reason.HEADER_INVALID, "the study's images name different patients")
         return
+    images = list(images_of(study_id, headers))
+    yield from (one for one in images if isinstance(one, Rejection))
     reports: list[Report] = []
     yield from _reports(study_id, records, folders, reports)
     documents = [Path(record["document"]) for record in records if "document" in record]
@@ -256,7 +257,7 @@ def _study(
     yield Study(
         study_id=study_id,
         patient_key=study_key(patients.pop(), study_id),
-        images=tuple(map(image_of, headers)),
+        images=tuple(one for one in images if isinstance(one, ImageRef)),
         report=reports[0] if reports else None,
         masks=masks_of(records),
         sex=sex_code(first("sex")),

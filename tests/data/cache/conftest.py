@@ -50,7 +50,7 @@ def build(tmp_path, root):
 def decoded(monkeypatch):
     """Names of the files that were decoded."""
     names, attempt = [], decoding.attempt
-    monkeypatch.setattr(decoding, "attempt", lambda job, *more: names.append(job.path.name) or attempt(job, *more))
+    monkeypatch.setattr(decoding, "attempt", lambda job, *more: names.append(job.source.name) or attempt(job, *more))
     return names
 
 

@@ -98,7 +98,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept_under_its_old_key(
     attempt = decoding.attempt
 
     def replaced(job, *more):
-        picture(job.path, 99)
+        picture(job.source, 99)
         return attempt(job, *more)
 
     with monkeypatch.context() as patch:

@@ -31,7 +31,7 @@ attempt, pwrite, publish, create = decoding.attempt, os.pwrite, catalogue.Catalo
 
 def logged(job, *more):
     with open(log, "a") as file:
-        file.write(job.path.name + "\\n")
+        file.write(job.source.name + "\\n")
     if place == "two writers":
         time.sleep(0.02)
     return attempt(job, *more)

@@ -159,7 +159,7 @@ def test_the_stage_writes_a_layout(tmp_path, capsys):
 
 
 def test_several_processes_make_the_same_studies():
-    numbers = range(40, 40 + _material._FEW)
+    numbers = range(40, 40 + 3 * _material._CHUNK)
     made = list(_material.studies(0, numbers, SIZE))
     assert [study.place.study for study in made] == list(numbers)
     for study in made[::5]:
