@@ -40,7 +40,7 @@ def assign(members: Sequence[Member], config: SplitConfig) -> dict[str, str]:
         Study id to ``train``, ``val`` or ``test``.
 
     Raises:
-        DataError: Only some of the studies have a split, or there are fewer patients than parts.
+        DataError: Only some of the studies have a split.
     """
     given = {member.split for member in members}
     if given <= {None}:
@@ -60,7 +60,8 @@ def assign(members: Sequence[Member], config: SplitConfig) -> dict[str, str]:
 def share_out(patients: Iterable[str], config: SplitConfig) -> dict[str, str]:
     """Order patients by SHA-256 of seed and key, then cut at the shares: test first, then val, the rest is train.
 
-    Counts are ``share * patients`` rounded half up, at least one in every part whose share is not 0.
+    Counts are ``share * patients`` rounded half up, at least one in every part whose share is not 0; one patient alone
+    is in train, and of two one in val.
 
     Args:
         patients: Patient keys; repeats do not count.
@@ -68,9 +69,6 @@ def share_out(patients: Iterable[str], config: SplitConfig) -> dict[str, str]:
 
     Returns:
         Patient key to ``train``, ``val`` or ``test``.
-
-    Raises:
-        DataError: There are fewer patients than parts.
     """
     ordered = _ordered(patients, config.seed)
     test, val = _counts(len(ordered), (config.test, config.val))
@@ -104,16 +102,12 @@ def _ordered(patients: Iterable[str], seed: int) -> list[str]:
 
 
 def _counts(patients: int, shares: Sequence[float]) -> list[int]:
-    """Patients a part, at least one each, and at least one left over for training."""
-    parts = 1 + sum(share > 0 for share in shares)
-    if patients < parts:
-        got = f"{patients} {'patient' if patients == 1 else 'patients'}"
-        fix = "Add patients, or set data.splits.val or data.splits.test to 0."
-        raise DataError(
-            "too few patients to share out", where="data.splits", got=got, expected=f"at least {parts}", fix=fix
-        )
+    """Patients a part, at least one each as far as they go: training first, then the last share, the first share last.
+
+    A folder of one patient can be looked at; who trains on it is told what is missing.
+    """
     counts = [max(1, int(share * patients + 0.5)) if share > 0 else 0 for share in shares]
-    while sum(counts) >= patients:
+    while sum(counts) >= max(1, patients):
         counts[counts.index(max(counts))] -= 1
     return counts
 

@@ -169,9 +169,12 @@ def test_nothing_to_build(tmp_path):
     reject = Rejection("x", Reason.FILE_MISSING, "gone")
     with pytest.raises(DataError, match="no study can be used; got 2 x file_missing"):
         write(tmp_path / "m.parquet", [reject, reject])
-    with pytest.raises(DataError, match="too few patients"):
-        write(tmp_path / "m.parquet", [bare_study(0)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_study_is_enough_to_be_looked_at(tmp_path):
+    summary, _ = write(tmp_path / "m.parquet", [bare_study(0)])
+    assert summary.splits == {"train": 1, "val": 0, "test": 0}
 
 
 def test_a_failure_leaves_the_old_manifest(tmp_path):

@@ -59,44 +59,6 @@ def write_dicom(tmp_path):
     return write
 
 
-@pytest.fixture
-def ct_slices():
-    """Return ``make(shape, spacing=..., orientation=..., position=...) -> datasets``, first to last plane."""
-
-    def make(shape, spacing=(2.0, 0.7, 0.9), orientation=(1, 0, 0, 0, 1, 0), position=(-80.0, -120.0, 30.0)):
-        depth, rows, columns = shape
-        row, column = np.array(orientation[:3], float), np.array(orientation[3:], float)
-        normal = np.cross(row, column)
-        study, series, frame = generate_uid(), generate_uid(), generate_uid()
-        found = []
-        for index in range(depth):
-            dataset = Dataset()
-            dataset.file_meta = FileMetaDataset()
-            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", generate_uid()
-            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-            dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
-            dataset.PatientID, dataset.PatientName, dataset.PatientBirthDate, dataset.PatientSex = "P", "P^Q", "", "O"
-            dataset.StudyID, dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber = "1", "20010203", "", "A"
-            dataset.ReferringPhysicianName, dataset.Manufacturer, dataset.Modality = "", "Maker", "CT"
-            dataset.InstanceNumber, dataset.SeriesNumber = index + 1, 1
-            dataset.ImageOrientationPatient = [f"{value:.12f}"[:16] for value in orientation]
-            place = np.array(position) + index * spacing[0] * normal
-            dataset.ImagePositionPatient = [f"{value:.8f}" for value in place]
-            dataset.PixelSpacing, dataset.SliceThickness = list(spacing[1:]), spacing[0]
-            dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = rows, columns, 1
-            dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
-            dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-            dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-            dataset.PixelData = np.full((rows, columns), index, np.uint16).tobytes()
-            dataset["PixelData"].VR = "OW"
-            found.append(dataset)
-        return found
-
-    return make
-
-
 @pytest.fixture(scope="session")
 def bodies():
     """The module ``bodies.py``: a body that is known everywhere in space."""
