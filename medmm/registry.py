@@ -48,6 +48,9 @@ LAYOUTS = {
 TASKS = {
     "report_gen": "medmm.tasks.report_gen:ReportGeneration",
 }
+EVALUATIONS = {
+    "report_gen": "medmm.scoring.report_evaluation:evaluate_model",
+}
 JUDGES = {
     "radgraph": "medmm.metrics.radgraph:RadGraphJudge",
 }
@@ -57,6 +60,7 @@ LABELERS = {
 }
 TABLES = {
     "judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS,
+    "evaluation": EVALUATIONS,
     "labeler": LABELERS,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from medmm.config.schema import GenerateConfig, PreprocessConfig
 from medmm.models.decoder import TextDecoder
 from medmm.models.heads import FindingOutput, FindingQueries, FindingTokens
 from medmm.models.image_encoder import ImageEncoder
+from medmm.models.study_encoder import StudyEncoder
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Hint:
     side_bf: Tensor
 
 
-class ReportGenerator(nn.Module):
+class ReportGenerator(StudyEncoder):
     """Drafts a report from the views of a study.
 
     Args:
@@ -76,10 +77,8 @@ class ReportGenerator(nn.Module):
         max_views: int,
         prefix_grid: int,
     ) -> None:
-        super().__init__()
-        self.encoder, self.decoder, self.head = encoder, decoder, head
-        self.mean, self.std = preprocess.mean, preprocess.std
-        self.view = nn.Parameter(torch.randn(max_views, encoder.width) * 0.02)
+        super().__init__(encoder, preprocess, max_views)
+        self.decoder, self.head = decoder, head
         self.register_buffer("average_rn", averaging(encoder.grid, prefix_grid), persistent=False)
         self.bridge = nn.Sequential(nn.Linear(encoder.width, decoder.width), nn.LayerNorm(decoder.width))
         self.finding_tokens = FindingTokens(len(head.names), encoder.width, decoder.width) if head is not None else None
@@ -88,24 +87,6 @@ class ReportGenerator(nn.Module):
     def prefix_length(self) -> int:
         """Most prefix tokens of a study."""
         return len(self.view) * len(self.average_rn) + (len(self.head.names) if self.head is not None else 0)
-
-    def see(self, images: Tensor, view_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode the views that are there.
-
-        Args:
-            images: ``[B, V, 1, *S]`` float32 in [0, 1].
-            view_mask: ``[B, V]`` bool, False for views that a study lacks; every study has one.
-
-        Returns:
-            Tokens ``[B, M, K]``, of no meaning for absent views, and their mask ``[B, M]``.
-        """
-        batch, views = view_mask.shape
-        present = (images[view_mask] - self.mean) / self.std
-        seen = self.encoder(present).tokens_bnk
-        tokens = seen.new_zeros(batch, views, *seen.shape[1:])
-        tokens[view_mask] = seen
-        tokens = tokens + self.view[:views, None, :]
-        return tokens.flatten(1, 2), view_mask.repeat_interleave(self.encoder.count, dim=1)
 
     def forward(
         self, images: Tensor, view_mask: Tensor, ids_bt: Tensor | None = None, hint: Hint | None = None

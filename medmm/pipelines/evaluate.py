@@ -58,7 +58,7 @@ def command(
     others = Others(against, tuple(seeds or ()), config.device)
     with call.console.progress("evaluating") as progress:
         evaluation = evaluate(run, manifest, config, str(split), out, config.device, progress, others)
-    for table in evaluation.all_tables():
+    for table in evaluation.shown:
         call.console.table(*table)
     for sentence in (*evaluation.warnings, *evaluation.notes):
         call.console.line(f"note: {sentence}")

@@ -57,7 +57,7 @@ def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
         else:
             from medmm.training.run import usable
 
-            number = usable(manifest)
+            number = usable(config, manifest)
         chosen = plan(config, number)
     _say(chosen.lines(), call)
     return {"dry_run": True, **counts, "plan": chosen.as_dict()}

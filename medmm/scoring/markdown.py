@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _MISSING = "–"
+Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""Title, columns and rows."""
 
 
 def number(value: float | None) -> str:

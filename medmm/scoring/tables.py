@@ -8,7 +8,7 @@ from typing import Any
 from medmm.metrics.finding_scores import MACRO
 from medmm.scoring.baselines import NAMES
 from medmm.scoring.comparison_tables import against_section, seeds_section
-from medmm.scoring.markdown import finer, interval, number, table
+from medmm.scoring.markdown import Table, finer, interval, number, table
 from medmm.scoring.scores import LESS_IS_BETTER, FindingRow, summary_names
 
 _PICTURES = {
@@ -18,7 +18,7 @@ _PICTURES = {
 _HEADS = {"most_frequent": "most frequent", "nearest_image": "nearest image", "swapped_image": "swapped image"}
 
 
-def summary_table(metrics: Mapping[str, Any]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def summary_table(metrics: Mapping[str, Any]) -> Table:
     """Title, columns and rows of the main metrics beside their intervals and baselines.
 
     Args:
@@ -106,19 +106,19 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def card_section(metrics: Mapping[str, Any], warnings: Sequence[str], day: str) -> tuple[str, str]:
+def card_section(card: Mapping[str, Any], summary: Table, warnings: Sequence[str], day: str) -> tuple[str, str]:
     """Title and text of the figures as a model card holds them.
 
     Args:
-        metrics: The content of ``metrics.json``.
+        card: ``card`` of ``metrics.json``.
+        summary: The main metrics.
         warnings: Sentences that a reader of the numbers should know.
         day: Date of the evaluation, as ``2026-01-31``.
 
     Returns:
         The title is the same for every evaluation of one split of the same data.
     """
-    card = metrics["card"]
-    title, columns, rows = summary_table(metrics)
+    title, columns, rows = summary
     same = card["data_as_trained"] and card["split_as_trained"]
     whose = "" if same else f" of other data `{card['data_hash'][:8]}`, split `{card['split_hash'][:8]}`"
     basis = (

@@ -67,12 +67,19 @@ class Task(ABC):
         config: The run's config.
         model: The module that is trained; :meth:`loss` may be given a wrapped one.
         padding: Targets that are vectors of differing length, and what fills them up in a batch.
+        learns_from: What a study must have beside images, in words.
     """
 
     name: ClassVar[str]
+    learns_from: ClassVar[str] = "a report"
     config: Config
     model: nn.Module
     padding: Mapping[str, int]
+
+    @classmethod
+    def teaches(cls, study: Study) -> bool:
+        """Whether a study has what the task may learn from."""
+        return bool(study.images) and study.report is not None
 
     @classmethod
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medmm import registry
 from medmm.config.schema import Config
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import Sample
@@ -73,10 +74,11 @@ def gather(
         ResourceError: The disk is full.
     """
     counts = manifest.counts()
-    train = _chosen(manifest, "train", plan.studies, counts["train"], config.seed)
-    validation = _chosen(manifest, "val", plan.validation, counts["val"], config.seed)
+    kind: type[Task] = registry.resolve("task", config.task)
+    train = _chosen(kind, manifest, "train", plan.studies, counts["train"], config.seed)
+    validation = _chosen(kind, manifest, "val", plan.validation, counts["val"], config.seed)
     if not train:
-        raise _nothing_to_learn_from(manifest)
+        raise _nothing_to_learn_from(kind, manifest)
     made = task if isinstance(task, Task) else task(train)
     encoded = [made.encode(train), made.encode(validation)]
     wanted = {sample.study_id for one in encoded for sample in one.samples}
@@ -102,27 +104,24 @@ def gather(
     return made, Material(cache, kept[0], kept[1], aside, [*_notes(encoded), *cache.notes])
 
 
-def _nothing_to_learn_from(manifest: Manifest) -> DataError:
-    """Why no training study is paired: what the source lacks, and the setting that says where it is."""
+def _nothing_to_learn_from(kind: type[Task], manifest: Manifest) -> DataError:
+    """Why no training study can be used: what the source lacks, and the setting that says where it is."""
     number = images = reports = 0
     for study in manifest.studies("train"):
-        number, images = number + 1, images + bool(study.images)
-        reports += study.report is not None
+        number, images, reports = number + 1, images + bool(study.images), reports + (study.report is not None)
     got = f"{number} training studies, {images} with images, {reports} with a report"
-    what, fix = (
-        "no training study has both images and a report",
-        "Look into pairing.html: what was paired, and why not.",
-    )
+    what = f"no training study has both images and {kind.learns_from}"
+    fix = "Look into pairing.html: what was paired, and why not."
     if number and not images:
         what, fix = "no training study has an image", "Say where the images lie: data.image_root=DIR."
-    elif number and not reports:
+    elif number and not reports and kind.learns_from == Task.learns_from:
         what, fix = "no training study has a report", "Say where the reports are: data.columns.report or data.reports."
     return DataError(what, where="data", got=got, fix=fix)
 
 
-def _chosen(manifest: Manifest, split: str, most: int, number: int, seed: int) -> list[Study]:
-    """Up to ``most`` studies of a split that have images and a report, by a hash of seed and id."""
-    usable = (study for study in manifest.studies(split) if study.images and study.report is not None)
+def _chosen(kind: type[Task], manifest: Manifest, split: str, most: int, number: int, seed: int) -> list[Study]:
+    """Up to ``most`` studies of a split that the task may learn from, by a hash of seed and id."""
+    usable = filter(kind.teaches, manifest.studies(split))
     if number <= most:
         return list(usable)
     share = min(1.0, 1.1 * most / number + 0.01)  # a few more than wanted, for those without images or report

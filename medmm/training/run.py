@@ -201,7 +201,7 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
     """
     found = read_record(out).get("plan") if resume else None
     if not found:
-        fresh: Plan = agreed(plan(config, usable(manifest)) if _is_main() else None, config.device)
+        fresh: Plan = agreed(plan(config, usable(config, manifest)) if _is_main() else None, config.device)
         return fresh
     stored = _stored_plan(found)
     if stored.processes != processes():
@@ -232,12 +232,10 @@ def _stored_plan(found: Any) -> Plan:
     )
 
 
-def usable(manifest: Manifest) -> int:
-    """Training studies that have images and a report."""
-    counts = manifest.counts()
-    if counts["paired"] == counts["studies"]:
-        return counts["train"]
-    return sum(bool(study.images) and study.report is not None for study in manifest.studies("train"))
+def usable(config: Config, manifest: Manifest) -> int:
+    """Training studies that the config's task may learn from."""
+    kind: type[Task] = registry.resolve("task", config.task)
+    return sum(map(kind.teaches, manifest.studies("train")))
 
 
 def agreed(value: Any, device: str) -> Any:

@@ -143,7 +143,7 @@ def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypat
         warnings=[],
         notes=(),
         broken=0,
-        all_tables=lambda: [("figures", ["metric", "model"], [["bleu4", "0.500"]])],
+        shown=[("figures", ["metric", "model"], [["bleu4", "0.500"]])],
     )
     monkeypatch.setattr("medmm.scoring.evaluation.evaluate", lambda *given, **named: result)
     monkeypatch.setattr("medmm.pipelines._cli.load", lambda *given, **named: load(None, None, given[2]))

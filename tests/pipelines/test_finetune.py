@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from medmm.config.schema import SplitConfig
+from medmm.config.schema import Config, SplitConfig
 from medmm.data import manifest as manifests
 from medmm.reports.parse import parse_report
 from medmm.training.run import usable
@@ -43,4 +43,4 @@ def test_only_pairs_count_as_usable(tmp_path):
     studies = [Study(f"s{i}", f"p{i}", images, text, split="train") for i, (images, text) in enumerate(parts)]
     manifests.build(studies, tmp_path / "m.parquet", SplitConfig(val=0.0), lambda rejection: None)
     manifest = manifests.Manifest.open(tmp_path / "m.parquet")
-    assert (manifest.counts()["train"], usable(manifest)) == (4, 2)
+    assert (manifest.counts()["train"], usable(Config(), manifest)) == (4, 2)

@@ -13,8 +13,9 @@ from medmm.data.manifest import Manifest, build
 from medmm.errors import DataError, UsageError
 from medmm.scoring import other_runs
 from medmm.scoring.comparison import summary
-from medmm.scoring.evaluation import Others, evaluate_model
+from medmm.scoring.evaluation import Others
 from medmm.scoring.other_runs import OtherRun, recipe_hash
+from medmm.scoring.report_evaluation import evaluate_model
 
 NOTHING = "FINDINGS: The lungs are clear. IMPRESSION: No acute disease."
 EFFUSION = "FINDINGS: There is a left pleural effusion. IMPRESSION: Pleural effusion."
@@ -70,7 +71,7 @@ def test_the_comparison_stands_in_the_page_and_its_drafts_beside_it(world):
     entry = good.metrics["against"]["metrics"]["clinical_f1_macro"]
     low, high = entry["ci95"]
     assert f"| clinical_f1_macro | 1.000 | 0.000 | +1.000 | {low:.3f} to {high:.3f} |" in page
-    assert good.all_tables()[1][0] == "Against another run"
+    assert good.shown[1][0] == "Against another run"
     file = world.place / "good" / f"drafts-{'b' * 8}.jsonl"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -136,7 +137,7 @@ def test_a_run_directory_drafts_anew_unless_its_own_evaluation_is_of_the_same_we
         facts = {"weights_sha256": "c" * 64, "seed": 3, "drafts": "anew"}
         return OtherRun({f"t{i}": COLLAPSE for i in range(12)}, facts)
 
-    monkeypatch.setattr("medmm.scoring.evaluation.draft_anew", anew)
+    monkeypatch.setattr("medmm.scoring.report_evaluation.draft_anew", anew)
     for weights, clear in (("b", True), ("c", False)):
         monkeypatch.setattr(other_runs, "_weights_now", lambda run, now=weights: now * 64)
         found = world("own", TEXTS, Others(against=world.place / "run")).metrics["against"]

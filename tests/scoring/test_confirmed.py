@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, precision_score, recall
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
 from medmm.metrics.tokenizers import tokenizer_named
-from medmm.scoring.evaluation import evaluate_model
+from medmm.scoring.report_evaluation import evaluate_model
 
 TEXTS = [
     "FINDINGS: The lungs are clear. Heart size is normal. IMPRESSION: No acute disease.",

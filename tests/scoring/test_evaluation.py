@@ -13,8 +13,8 @@ from medmm.io.image import read_image
 from medmm.metrics.text import score_texts
 from medmm.reports.findings import label_report
 from medmm.scoring.baselines import derangement
-from medmm.scoring.evaluation import evaluate_model
-from medmm.scoring.tables import card_section
+from medmm.scoring.report_evaluation import evaluate_model
+from medmm.scoring.tables import card_section, summary_table
 from medmm.types import Finding, Status
 
 NOTHING = "FINDINGS: The lungs are clear. IMPRESSION: No acute disease."
@@ -74,8 +74,8 @@ def test_clinical_f1_by_hand(tmp_path, studies, grey_model):
     assert test["clinical_f1/pneumothorax"] == pytest.approx(2 * 1 / 4)
     assert test["clinical_f1_macro"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert test["clinical_f1_micro"] == pytest.approx(2 * 3 / 10)
-    row = next(row for row in found.findings if row.name == "pleural_effusion")
-    assert (row.positives, row.drafted, row.precision, row.recall) == (3, 3, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    page = (found.out / "metrics.md").read_text()
+    assert "| pleural_effusion | 3 | 3 | 0.667 | 0.667 | 0.667 |" in page
 
 
 def test_text_scores_are_those_of_drafts_against_references(tmp_path, studies, grey_model):
@@ -206,14 +206,14 @@ def test_no_finding_with_enough_positives_leaves_clinical_f1_out(tmp_path, studi
     found = _evaluate(tmp_path, studies, grey_model(DRAFTS), _config(min_positives=50))
     assert not [name for name in found.metrics["test"] if name.startswith("clinical")]
     assert any("no finding is present in at least 50" in sentence for sentence in found.warnings)
-    assert next(row for row in found.summary_rows() if row[0] == "clinical_f1_macro")[1] == "–"
+    assert next(row for row in found.shown[0][2] if row[0] == "clinical_f1_macro")[1] == "–"
     assert "pleural_effusion (too few to average)" in (tmp_path / "out" / "metrics.md").read_text()
 
 
 def test_without_a_training_split_only_the_swap_is_left(tmp_path, studies, grey_model):
     found = _evaluate(tmp_path, studies[8:], grey_model(DRAFTS), _config())
     assert list(found.metrics["baselines"]) == ["swapped_image"]
-    assert [len(row) for row in found.summary_rows()] == [4] * len(found.summary_rows())
+    assert [len(row) for row in found.shown[0][2]] == [4] * len(found.shown[0][2])
 
 
 def test_baselines_can_be_left_out(tmp_path, studies, grey_model):
@@ -223,7 +223,7 @@ def test_baselines_can_be_left_out(tmp_path, studies, grey_model):
 
 def test_summary_table_shows_values_beside_baselines(tmp_path, studies, grey_model):
     found = _evaluate(tmp_path, studies, grey_model(DRAFTS), _config())
-    title, columns, rows = found.summary_table()
+    title, columns, rows = found.shown[0]
     assert title == "test: 6 studies of 5 patients"
     assert columns == ("metric", "model", "95% interval", "most frequent", "nearest image", "swapped image")
     macro = next(row for row in rows if row[0] == "clinical_f1_macro")
@@ -254,8 +254,8 @@ def test_figures_on_other_data_have_a_title_of_their_own_in_the_model_card(tmp_p
     hashes = {name: metrics["card"][name] for name in ("data_hash", "split_hash")}
     same = {**metrics, "card": {**metrics["card"], "data_as_trained": True, "split_as_trained": True}}
     changed = {**metrics, "card": {**same["card"], other.replace("hash", "as_trained"): False}}
-    assert card_section(same, [], "2026-01-31")[0] == "Split `test`"
-    title, text = card_section(changed, ["Few."], "2026-01-31")
+    assert card_section(same["card"], summary_table(same), [], "2026-01-31")[0] == "Split `test`"
+    title, text = card_section(changed["card"], summary_table(changed), ["Few."], "2026-01-31")
     assert title == f"Split `test` of other data `{hashes['data_hash'][:8]}`, split `{hashes['split_hash'][:8]}`"
     assert text.startswith("test: 6 studies of 5 patients; 2026-01-31, data hash `")
     assert text.endswith("\n\n- **Mind:** Few.")
