@@ -34,6 +34,10 @@ class DraftingModel(Protocol):
         """Hash of the preprocessing that the weights were trained with."""
 
     @property
+    def finding_names(self) -> tuple[str, ...]:
+        """Findings that it gives a probability for."""
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """What leads back to the weights, config and preprocessing."""
 
@@ -44,7 +48,7 @@ class DraftingModel(Protocol):
 
 
 def adopt(model: LoadedModel, config: Config) -> LoadedModel:
-    """Let a loaded run write with the generation settings and the seed of ``config``.
+    """Let a loaded run write, and decline, with the settings and the seed of ``config``.
 
     Raises:
         CheckpointError: ``config`` asks for another preprocessing or another model than the weights were trained with.
@@ -60,7 +64,9 @@ def adopt(model: LoadedModel, config: Config) -> LoadedModel:
                 got=", ".join(other),
                 fix="Leave them as the run has them, or train with them.",
             )
-    model.task.config = own.model_copy(update={"generate": config.generate, "seed": config.seed})
+    model.task.config = own.model_copy(
+        update={"generate": config.generate, "reliability": config.reliability, "seed": config.seed}
+    )
     return model
 
 

@@ -57,11 +57,11 @@ def gather(manifest: Manifest, split: str, config: Config, most: int | None = No
         most: At most so many studies, chosen by a hash of seed and id; None takes all.
     """
     material, target = Material(), config.target
-    chosen = None if most is None else _chosen(manifest, split, config.seed, most)
+    some = None if most is None else chosen(manifest, split, config.seed, most)
     has_table = config.data.reader in _WITH_TRUTH_TABLE
     labeler = choose_labeler(config.labeler)
     for study in manifest.studies(split):
-        if chosen is not None and study.study_id not in chosen:
+        if some is not None and study.study_id not in some:
             continue
         if study.report is None:
             material.left_out[str(Reason.IMAGE_WITHOUT_REPORT)] += 1
@@ -116,7 +116,7 @@ def _names(samples: Sequence[Sample], config: Config, core: Collection[str] | No
     return tuple(sorted(names - {NO_FINDING}))
 
 
-def _chosen(manifest: Manifest, split: str, seed: int, most: int) -> set[str] | None:
+def chosen(manifest: Manifest, split: str, seed: int, most: int) -> set[str] | None:
     """Ids of ``most`` studies of a split; None where it has no more."""
     if manifest.counts().get(split, 0) <= most:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from medmm.errors import CheckpointError, ImageError, Reason, UsageError
 from medmm.io.atomic import write_json
 from medmm.models.weights import file_sha256, load_into, load_tensors, read_metadata, refuse_pickles_in, save_tensors
 from medmm.tasks.base import Draft, Task
+from medmm.tasks.questions import checked
+from medmm.tasks.vqa import answering
 from medmm.training.plan import choose_device
 from medmm.training.provenance import config_hash, read_record
 from medmm.training.records import read_config
-from medmm.types import ImageSource, Prediction, Study, left_out_notes, study_tag
+from medmm.types import ImageSource, Prediction, Status, Study, left_out_notes, study_tag
 
 WEIGHTS, PREPROCESS = "model.safetensors", "preprocess.json"
 FORMAT = 1
+_STRANGER = "the images are unlike those of training: nothing that is said of them counts"
 Source = Study | str | Path | Sequence[str | Path]
 Array = npt.NDArray[np.float32]
 
@@ -50,6 +53,11 @@ class LoadedModel:
         return self.task.config
 
     @property
+    def finding_names(self) -> tuple[str, ...]:
+        """Findings that the model gives a probability for."""
+        return self.task.finding_names
+
+    @property
     def preprocess_hash(self) -> str:
         """Hash of the preprocessing that the weights were trained with."""
         return preprocess_hash(self.config.preprocess)
@@ -68,17 +76,23 @@ class LoadedModel:
         """
         return self._read(_images(source))[0]
 
-    def predict(self, source: Source) -> Prediction:
+    def predict(self, source: Source, question: str | None = None) -> Prediction:
         """Read a study's images and draft its report; its ``notes`` name the images that were left out.
+
+        Args:
+            source: As :meth:`prepare`.
+            question: What a run of ``--task vqa`` answers; None asks the first of its ``score.questions``.
 
         Raises:
             ImageError: As :meth:`prepare`.
+            UsageError: The question is empty or far too long, there is none, or the run answers no questions.
         """
         sources = _images(source)
+        questions = None if question is None else [question]
         views, left_out = self._read(sources)
         images = views[None]
         name = source.study_id if isinstance(source, Study) else study_tag(str(sources[0]))
-        prediction = self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name])[0]
+        prediction = self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name], questions)[0]
         return replace(prediction, notes=(*prediction.notes, *left_out_notes(left_out, len(sources))))
 
     def _read(self, sources: Sequence[ImageSource]) -> tuple[Array, dict[int, Reason]]:
@@ -100,17 +114,24 @@ class LoadedModel:
         return np.stack(views), left_out
 
     def predict_batch(
-        self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]
+        self,
+        images: Array,
+        view_mask: npt.NDArray[np.bool_],
+        study_ids: Sequence[str],
+        questions: Sequence[str] | None = None,
+        shown: bool = True,
     ) -> list[Prediction]:
-        """Draft a report for each study.
+        """Draft a report for each study, or answer a question on each.
 
         Args:
             images: float32 ``[B, V, 1, S, S]`` in [0, 1], as :meth:`prepare` or the cache gives them.
             view_mask: bool ``[B, V]``, True where there is a view; each study has one.
             study_ids: B ids.
+            questions: B questions, for a run of ``--task vqa``.
+            shown: Whether they are answered with the images; False answers from the question alone.
 
         Raises:
-            UsageError: The arrays do not fit each other or the model.
+            UsageError: The arrays do not fit each other or the model, or questions do not fit the run.
         """
         self._check(images, view_mask, study_ids)
         most = max(1, int(view_mask.sum(1).max(initial=1)))
@@ -118,23 +139,42 @@ class LoadedModel:
         rows = np.arange(len(images))[:, None]
         seen = torch.from_numpy(np.ascontiguousarray(images[rows, order], dtype=np.float32)).to(self.device)
         mask = torch.from_numpy(np.ascontiguousarray(view_mask[rows, order])).to(self.device)
+        say = self._sayer(questions, shown)
         with torch.inference_mode():
             if self.config.generate.strategy == "sample":
-                drafts = [self._sampled(seen[k : k + 1], mask[k : k + 1], name) for k, name in enumerate(study_ids)]
+                rows = [slice(k, k + 1) for k in range(len(study_ids))]
+                keys = [f"{name}\0{questions[k]}" if questions else name for k, name in enumerate(study_ids)]
+                drafts = [self._sampled(say, seen, mask, *one) for one in zip(rows, keys, strict=True)]
             else:
-                drafts = self.task.draft(seen, mask)
-        return [
-            Prediction(study_id, draft.findings, draft.report, draft.answer, provenance=self.provenance)
-            for study_id, draft in zip(study_ids, drafts, strict=True)
-        ]
+                drafts = say(seen, mask, slice(None))
+        notes = [answering(self.task).notes_on(one) for one in questions] if questions else [()] * len(drafts)
+        said = zip(study_ids, drafts, notes, strict=True)
+        return [self._said(study_id, draft, more) for study_id, draft, more in said]
 
-    def _sampled(self, images: torch.Tensor, view_mask: torch.Tensor, study_id: str) -> Draft:
+    def _sayer(self, questions: Sequence[str] | None, shown: bool) -> Callable[..., list[Draft]]:
+        """What is asked of the task, as a function of images, mask and the rows of a batch."""
+        if questions is None:
+            return lambda images, mask, rows: self.task.draft(images[rows], mask[rows])
+        task, asked = answering(self.task), [checked(question) for question in questions]
+        return lambda images, mask, rows: task.answer(images[rows], mask[rows], asked[rows], shown)
+
+    def _said(self, study_id: str, draft: Draft, notes: Sequence[str] = ()) -> Prediction:
+        calls = [finding.status for finding in draft.findings.values()]
+        is_silent = draft.stranger or (bool(calls) and set(calls) == {Status.UNCERTAIN})
+        return Prediction(
+            study_id, draft.findings, draft.report, draft.answer, draft.masks, is_silent, self.provenance,
+            (*notes, *((_STRANGER,) if draft.stranger else ())),
+        )  # fmt: skip
+
+    def _sampled(
+        self, say: Callable[..., list[Draft]], images: torch.Tensor, view_mask: torch.Tensor, row: slice, key: str
+    ) -> Draft:
         """A draft drawn by (seed, study) alone: neither batch nor order changes it, nor the caller's own draws."""
-        digest = hashlib.blake2b(f"{self.config.seed}\0{study_id}".encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(f"{self.config.seed}\0{key}".encode(), digest_size=8).digest()
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int.from_bytes(digest, "little") >> 1)
-            return self.task.draft(images, view_mask)[0]
+            return say(images, view_mask, row)[0]
 
     def _check(self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]) -> None:
         prep = self.config.preprocess

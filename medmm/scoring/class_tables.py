@@ -1,0 +1,117 @@
+"""A classifier's evaluation as tables: for a terminal and as ``metrics.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medmm.metrics.classification import AVERAGED
+from medmm.scoring.baselines import NAMES
+from medmm.scoring.markdown import Table, interval, number, table
+
+_SUMMARY = (
+    "accuracy",
+    *(f"{name}_macro" for name in AVERAGED),
+    "ece",
+    "brier",
+    "aurc",
+    "declined_share",
+    "wrong_share",
+)
+_LESS_IS_BETTER = frozenset(("ece", "brier", "aurc", "declined_share", "wrong_share"))
+_HEADS = {"most_frequent": "prevalence", "nearest_image": "nearest image", "swapped_image": "swapped image"}
+_OF_CLASS = ("auroc", "auprc", "f1", "sensitivity", "specificity")
+_PICTURES = {
+    "roc.png": "Receiver operating characteristic of each class",
+    "reliability.png": "Share present by probability",
+    "risk_coverage.png": "Share of wrong calls among the surest",
+}
+
+
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """The main figures beside their intervals and baselines."""
+    card, shown = metrics["card"], [name for name in NAMES if name in metrics["baselines"]]
+    counts = card["counts"]
+    title = f"{card['split']}: {counts['studies']} studies of {counts['patients']} patients"
+    rows = [
+        (
+            f"{name} ↓" if name in _LESS_IS_BETTER else name,
+            number(metrics["test"][name]),
+            interval(metrics["ci95"].get(name)),
+            *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
+        )
+        for name in _SUMMARY
+        if name in metrics["test"]
+    ]
+    return title, ("metric", "model", "95% interval", *(_HEADS[name] for name in shown)), rows
+
+
+def class_table(metrics: Mapping[str, Any]) -> Table:
+    """How each class fared."""
+    card, test = metrics["card"], metrics["test"]
+    rows: list[tuple[str, ...]] = []
+    for name in card["classes"]:
+        label = name if name in card["averaged"] else f"{name} (too few to average)"
+        cells = [number(test.get(f"{figure}/{name}")) for figure in _OF_CLASS]
+        positives = str(card["counts"]["positives"][name])
+        rows.append((label, positives, *cells, interval(metrics["ci95"].get(f"auroc/{name}"))))
+    return "Classes", ("class", "positives", *_OF_CLASS, "95% interval of auroc"), rows
+
+
+def group_table(metrics: Mapping[str, Any]) -> Table:
+    """Figures by subgroup."""
+    figures = ("auroc_macro", "sensitivity_macro", "specificity_macro", "ece")
+    rows: list[tuple[str, ...]] = []
+    for group, values in metrics["subgroups"].items():
+        for value, said in values.items():
+            cells = []
+            for name in figures:
+                entry = said.get(name)
+                cells.append("–" if entry is None else f"{number(entry['value'])} ({interval(entry.get('ci95'))})")
+            rows.append((f"{group}: {value}", str(said["studies"]), *cells))
+    return "Subgroups", ("group", "studies", *figures), rows
+
+
+def markdown(metrics: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """``metrics.md``."""
+    title, columns, rows = summary_table(metrics)
+    card = metrics["card"]
+    parts = [f"# Evaluation on {title}"]
+    if card["warnings"]:
+        parts.append("\n".join(f"- **Mind:** {sentence}" for sentence in card["warnings"]))
+    parts += [table(columns, rows), _READING]
+    for head, names, lines in (class_table(metrics), group_table(metrics)):
+        if lines:
+            parts += [f"## {head}", table(names, lines)]
+    parts.extend(f"![{_PICTURES[name]}]({name})" for name in pictures)
+    parts += ["## What the numbers rest on", "\n".join(f"- {line}" for line in _basis(card))]
+    return "\n\n".join(parts) + "\n"
+
+
+_READING = (
+    "More is better, but where an arrow points down. *Prevalence* gives everyone the share of training studies with a"
+    " class, *nearest image* the labels of the most similar training image, *swapped image* is the model given another"
+    " study's images. `aurc` is the mean share of wrong calls over all shares of calls made, the surest first;"
+    " `wrong_share` is that of the calls made, `declined_share` what the model would not call. Intervals resample"
+    " patients."
+)
+
+
+def _basis(card: Mapping[str, Any]) -> list[str]:
+    counts = card["counts"]
+    left = ", ".join(f"{name} {count}" for name, count in counts["left_out"].items()) or "nothing"
+    return [
+        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['studies']} studies of {counts['patients']}"
+        f" patients, {counts['images']} images; left out: {left}.",
+        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
+        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        f"Truth: {card['truth']}; labeler version {card['labeler_version']}.",
+        f"Averages take in classes with at least {card['min_positives']} positives and negatives;"
+        f" `sensitivity_at_specificity` is read at {card['specificity']:g}.",
+        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
+        " resamples.",
+        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
+        f"medmm {card['medmm']}, "
+        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
+        + f", device {card['device'] or 'unknown'}.",
+    ]

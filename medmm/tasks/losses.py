@@ -1,0 +1,51 @@
+"""Losses of labels that may be soft, unknown, rare or one of many.
+
+Shape legend: B studies, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_GAMMA = 2.0  # Lin et al. 2017
+_GAMMA_NEGATIVE, _GAMMA_POSITIVE, _MARGIN = 4.0, 1.0, 0.05  # Ridnik et al. 2021
+NO_SIDE = -100
+
+
+def presence_loss(
+    logits_bc: Tensor, target_bc: Tensor, weight_bc: Tensor, kind: str, positive_weight_c: Tensor | None = None
+) -> Tensor:
+    """Mean loss over the pairs that count.
+
+    Args:
+        logits_bc: ``[B, C]``.
+        target_bc: ``[B, C]`` in [0, 1].
+        weight_bc: ``[B, C]``, 0 where nothing is learned.
+        kind: ``bce``, ``focal`` or ``asymmetric``.
+        positive_weight_c: ``[C]`` weight of the positives of a class; None: 1.
+    """
+    logits = logits_bc.float()
+    positive = -functional.logsigmoid(logits)
+    if kind == "asymmetric":
+        p = torch.sigmoid(logits)
+        shifted = (p - _MARGIN).clamp(min=0)  # easy negatives count nothing at all
+        negative = -torch.log1p(-shifted.clamp(max=1 - 1e-6)) * shifted**_GAMMA_NEGATIVE
+        positive = positive * (1 - p) ** _GAMMA_POSITIVE
+    else:
+        negative = -functional.logsigmoid(-logits)
+        if kind == "focal":
+            p = torch.sigmoid(logits)
+            positive, negative = positive * (1 - p) ** _GAMMA, negative * p**_GAMMA
+    if positive_weight_c is not None:
+        positive = positive * positive_weight_c
+    each = target_bc * positive + (1 - target_bc) * negative
+    return (each * weight_bc).sum() / weight_bc.sum().clamp(min=1)
+
+
+def side_loss(sides_bcl: Tensor, side_bc: Tensor) -> Tensor:
+    """Cross entropy of the side where one is said, ``side_bc`` int64 with :data:`NO_SIDE` elsewhere."""
+    side = side_bc.flatten()
+    total = functional.cross_entropy(sides_bcl.float().flatten(0, 1), side, ignore_index=NO_SIDE, reduction="sum")
+    return total / (side != NO_SIDE).sum().clamp(min=1)
