@@ -20,12 +20,13 @@ def deidentified(config: Config) -> dict[str, Any]:
 def without_places(config: Config) -> Config:
     """Copy without the tracking store, whose address may hold a password, and the folders of cache and evaluation.
 
-    Of a language model's path the last part stays.
+    Of the paths of a language model and of a run the last part stays.
     """
     decoder = config.model.decoder
     if decoder.source is not None:
         decoder = decoder.model_copy(update={"source": PurePosixPath(decoder.source.replace("\\", "/")).name})
-    model = config.model.model_copy(update={"decoder": decoder})
+    init = None if config.model.init is None else PurePosixPath(config.model.init.replace("\\", "/")).name
+    model = config.model.model_copy(update={"decoder": decoder, "init": init})
     tracking = config.tracking.model_copy(update={"uri": None})
     cache = config.cache.model_copy(update={"root": None})
     evaluate = config.evaluate.model_copy(update={"bertscore_model": None})

@@ -71,8 +71,19 @@ def share_out(patients: Iterable[str], config: SplitConfig) -> dict[str, str]:
         Patient key to ``train``, ``val`` or ``test``.
     """
     ordered = _ordered(patients, config.seed)
+    if config.folds is not None:
+        return _fold(ordered, config.folds, config)
     test, val = _counts(len(ordered), (config.test, config.val))
     return {key: "test" if at < test else "val" if at < test + val else "train" for at, key in enumerate(ordered)}
+
+
+def _fold(ordered: Sequence[str], folds: int, config: SplitConfig) -> dict[str, str]:
+    """Every patient is in test in exactly one of the folds; val is cut from the others."""
+    tested = set(ordered[config.fold :: folds])
+    others = [key for key in ordered if key not in tested]
+    (val,) = _counts(len(others), (config.val,))
+    parts = {key: "val" if at < val else "train" for at, key in enumerate(others)}
+    return parts | dict.fromkeys(tested, "test")
 
 
 def in_several(members: Iterable[Member]) -> set[str]:

@@ -27,9 +27,13 @@ _NOT_BROKEN = {  # nothing failed: the source has no more
 def command(
     call: _cli.Invocation,
     task: Annotated[Task, typer.Option("--task", help="What to train.")] = _DEFAULT_TASK,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="RUN", help="Begin with the weights of another run that fit.")
+    ] = None,
 ) -> Mapping[str, Any]:
     """Train a model on scans and reports; phantom studies are made on the spot when no data are given."""
-    config = call.load_config(f"finetune/{task}.yaml", task=str(task))
+    own: dict[str, Any] = {"task": str(task)} | ({} if init is None else {"model": {"init": str(init)}})
+    config = call.load_config(f"finetune/{task}.yaml", **own)
     from medmm.training import plan as plans
 
     plans.choose_device(config.device)  # before anything is read or claimed
@@ -116,7 +120,8 @@ def _train(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
 def _told(trained: Any, call: _cli.Invocation) -> Mapping[str, Any]:
     out, kind = trained.out, "validation" if trained.validated else "training"
     call.console.line(
-        f"trained {trained.steps} steps in {trained.minutes:.1f} min; {kind} loss {trained.best_loss:.3f}"
+        f"trained {trained.learned:,} parameters for {trained.steps} steps in {trained.minutes:.1f} min;"
+        f" {kind} loss {trained.best_loss:.3f}"
     )
     for reason, number in trained.aside.items():
         call.console.line(f"  set aside: {number} x {reason}; see {out / 'quarantine.jsonl'}")

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, StudyDataset, ahead
 from medmm.errors import TrainingError
+from medmm.models.transfer import hold_still
 from medmm.models.weights import load_into
 from medmm.tasks.base import LossOutput, Task
 from medmm.training.checkpoint import Standing, load_state, save_state
@@ -134,6 +135,7 @@ class Loop:
     def _step(self, step: int, batches: list[Batch]) -> None:
         seed_step(self.config.seed, step, self.accelerator.process_index)
         model = self.model.train()
+        hold_still(model)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate(step, self.plan.steps, self.config.train.warmup)
         for batch in batches:

@@ -20,6 +20,7 @@ from medmm.data.dataset import StudyDataset
 from medmm.data.manifest import Manifest
 from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
+from medmm.models.transfer import freeze, take_over
 from medmm.tasks.base import Task
 from medmm.tracking import NoTracker, Tracker
 from medmm.training.card import write_card
@@ -48,6 +49,7 @@ class RunResult:
         best_step: Steps after which they stood.
         aside: Reason to how many studies and images were set aside.
         validated: Whether ``best_loss`` is that of a validation.
+        learned: Parameters that learned.
     """
 
     out: Path
@@ -57,6 +59,7 @@ class RunResult:
     best_step: int
     aside: Mapping[str, int]
     validated: bool
+    learned: int = 0
 
 
 def finetune(
@@ -89,7 +92,7 @@ def finetune(
     chosen = chosen or plan_for(config, manifest, out, resume)
     torch.set_num_threads(chosen.threads)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
-    record = _record(config, manifest, chosen, material, tracker.run_id)
+    record = _record(config, manifest, chosen, material, tracker.run_id) | _begin_from(task, config, resume and (out / POINTER).is_file())
     if _is_main():
         _announce(config, out, chosen, material, record, tracker)
     loop = _loop(config, manifest, out, chosen, task, material, Hooks(progress, tracker.log_metrics))
@@ -97,7 +100,7 @@ def finetune(
     if _is_main():
         settled = task.settle(loop.validation_batches) if material.validation else {}
         _finish(task, config, out, chosen, standing, material, record, settled, tracker)
-    return _result(out, standing, material)
+    return replace(_result(out, standing, material), learned=record["parameters"]["learned"])
 
 
 def _prepare(
@@ -116,6 +119,16 @@ def _prepare(
 
     with _state(chosen.device).main_process_first():
         return gather(manifest, config, chosen, out / "cache", known or build, progress)
+
+
+def _begin_from(task: Task, config: Config, goes_on: bool) -> dict[str, Any]:
+    """Take the weights of another run, hold still what is not to learn, and say how much does."""
+    said: dict[str, Any] = {}
+    if config.model.init is not None and not goes_on:  # else the state has all weights
+        taken, whole = take_over(task.model, Path(config.model.init))
+        said["init"] = {"encoder_taken": taken, "encoder": whole}
+    learned, parameters = freeze(task.model, config.train.adapt, task.pretrained)
+    return said | {"parameters": {"learned": learned, "all": parameters}}
 
 
 def _record(config: Config, manifest: Manifest, chosen: Plan, material: Material, run_id: str | None) -> dict[str, Any]:

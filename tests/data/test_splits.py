@@ -38,6 +38,17 @@ def test_counts(patients, val, test, expected):
     assert (found["train"], found["val"], found["test"]) == expected
 
 
+def test_in_folds_every_patient_is_tested_once_and_never_trained_on_then():
+    patients = PATIENTS[:11]
+    folds = [splits.share_out(patients, SplitConfig(folds=4, fold=number)) for number in range(4)]
+    assert all(set(fold) == set(patients) for fold in folds)
+    assert [Counter(fold[one] for fold in folds)["test"] for one in patients] == [1] * len(patients)
+    assert sorted(Counter(fold.values())["test"] for fold in folds) == [2, 3, 3, 3]
+    assert all(Counter(fold.values())["val"] == 1 for fold in folds)
+    with pytest.raises(ValueError, match="fold 4 is none of 4 folds"):
+        SplitConfig(folds=4, fold=4)
+
+
 def test_order_of_patients_does_not_matter_and_the_seed_does():
     config = SplitConfig()
     assert splits.share_out(PATIENTS, config) == splits.share_out(reversed(PATIENTS), config)
