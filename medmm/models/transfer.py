@@ -29,7 +29,8 @@ def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
     """
     refuse_pickles_in(run / "model")
     if not (run / _WEIGHTS).is_file():
-        raise CheckpointError("the run has no weights", where="--init", fix="Give a run directory whose training ended.")
+        fix = "Give a run directory whose training ended."
+        raise CheckpointError("the run has no weights", where="--init", fix=fix)
     theirs, ours = load_tensors(run / _WEIGHTS), model.state_dict()
     fitting = {name: one for name, one in theirs.items() if name in ours and ours[name].shape == one.shape}
     encoder = {name: tensor.numel() for name, tensor in ours.items() if name.startswith("encoder.")}

@@ -22,6 +22,7 @@ from medmm.models.heads import SIDES, FindingOutput, FindingQueries
 from medmm.models.image_encoder import build_encoder
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
 from medmm.tasks.losses import presence_loss, side_loss
+from medmm.tasks.settling import settle_labels, settle_single
 from medmm.tasks.study_labels import LabelSource, choose_classes, multilabel_targets, only_class, sided
 from medmm.types import Finding, Rejection, Status, Study
 
@@ -188,10 +189,10 @@ class Classification(Task):
         logits, seen, *truth = (np.concatenate([one.double().cpu().numpy() for one in column]) for column in columns)
         decisions, wanted, sure = self.model.decisions, self.config.classification, self.config.reliability
         if self.single:
-            decisions.fit_single(logits, truth[0].astype(np.intp), sure.coverage)
+            settle_single(decisions, logits, truth[0].astype(np.intp), sure.coverage)
         else:
             present, known = truth
-            decisions.fit(logits, present, known > 0, wanted.threshold, sure.coverage)
+            settle_labels(decisions, logits, present, known > 0, wanted.threshold, sure.coverage)
         self.model.familiarity.fit(seen, sure.familiar)
         found = {"temperature": float(decisions.temperature), "farthest": float(self.model.familiarity.limit)}
         if not self.single:

@@ -8,8 +8,9 @@ import torch
 from scipy.special import expit
 from sklearn.metrics import f1_score
 
-from medmm.models.decisions import Decisions, threshold_of
+from medmm.models.decisions import Decisions
 from medmm.models.familiarity import Familiarity, mean_token
+from medmm.tasks.settling import settle_labels, settle_single, threshold_of
 
 
 def world(studies, seed, classes=2):
@@ -22,7 +23,7 @@ def world(studies, seed, classes=2):
 def decisions():
     found = Decisions(2)
     logits, truth = world(800, 0)
-    found.fit(logits, truth, np.ones_like(truth, bool), "f1", 0.9)
+    settle_labels(found, logits, truth, np.ones_like(truth, bool), "f1", 0.9)
     return found
 
 
@@ -68,7 +69,7 @@ def test_a_single_label_is_scaled_by_temperature_alone():
     true = rng.normal(0, 1.5, (1500, 3))
     only = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in true])
     found = Decisions(3)
-    found.fit_single(true * 3, only, 0.9)
+    settle_single(found, true * 3, only, 0.9)
     assert float(found.temperature) == pytest.approx(3, rel=0.1)
 
 
