@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from medmm import registry
-from medmm.config.schema import DataConfig
+from medmm.config.schema import DataConfig, SplitConfig
 from medmm.data import pairing
 from medmm.data.doubts import Inspector
 from medmm.data.likeness import DeepPass
-from medmm.data.manifest import Manifest, build
+from medmm.data.manifest import Manifest, ManifestSummary, build
 from medmm.errors import DataError, MedmmError
 from medmm.io.atomic import replacing
 from medmm.types import Rejection, Study
@@ -79,9 +79,7 @@ def index(
         DataError: The source is unusable as a whole, holds no study that can be used, or cannot be split.
         ResourceError: The disk is full.
     """
-    if config.where and config.reader not in _FILTERING:
-        got, expected = f"reader '{config.reader}'", " or ".join(_FILTERING)
-        raise DataError("this reader has no columns to choose rows by", where="data.where", got=got, expected=expected)
+    _refuse_unheeded(config)
     config = _with_phantom(config, seed)
     items: Iterable[Study | Rejection] = registry.resolve("reader", config.reader)(config)
     items = _watched(items, config.limit, progress)
@@ -89,14 +87,7 @@ def index(
     if deep_pass is not None:
         items = deep_pass.watch(items)
     path, quarantine = out / "manifest.parquet", out / "quarantine.jsonl"
-    failure: MedmmError | None = None
-    with replacing(quarantine, _PRIVATE) as temporary, pairing.Quarantine(temporary) as aside:
-        try:
-            summary = build(_inspected(items, inspector), path, config.splits, aside.add)
-        except MedmmError as error:
-            failure = error  # what was set aside is written all the same: it says why
-    if failure is not None:
-        raise failure
+    summary, aside = _build(_inspected(items, inspector), path, quarantine, config.splits)
     manifest = Manifest(path, summary)
     doubts = inspector.doubts() + ([] if deep_pass is None else deep_pass.doubts(manifest.splits()))
     written = pairing.write(manifest, aside, doubts, out, config, deep)
@@ -113,6 +104,27 @@ def index(
         split_hash=summary.split_hash,
         data_hash=summary.data_hash,
     )
+
+
+def _refuse_unheeded(config: DataConfig) -> None:
+    if config.where and config.reader not in _FILTERING:
+        got, expected = f"reader '{config.reader}'", " or ".join(_FILTERING)
+        raise DataError("this reader has no columns to choose rows by", where="data.where", got=got, expected=expected)
+
+
+def _build(
+    items: Iterable[Study | Rejection], path: Path, quarantine: Path, splits: SplitConfig
+) -> tuple[ManifestSummary, pairing.Quarantine]:
+    """Write manifest and quarantine; where there can be no manifest, the quarantine all the same: it says why."""
+    failure: MedmmError | None = None
+    with replacing(quarantine, _PRIVATE) as temporary, pairing.Quarantine(temporary) as aside:
+        try:
+            summary = build(items, path, splits, aside.add)
+        except MedmmError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return summary, aside
 
 
 def _with_phantom(config: DataConfig, seed: int) -> DataConfig:

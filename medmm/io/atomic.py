@@ -1,6 +1,7 @@
 """Safe writes: a reader sees the old file or the new one, never half of one, and a full disk is said by name.
 
-What a kill leaves behind is a hidden file ``.medmm-*`` beside the target; folders are listed without hidden files.
+What a kill leaves behind is a hidden file ``.medmm-*`` beside the target, which the next write into that folder
+removes; folders are listed without hidden files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medmm.errors import ResourceError, UsageError, is_full_disk
+from medmm.io import leftovers
 
 PREFIX = ".medmm-"
 """Every temporary file's name begins so."""
@@ -60,11 +62,36 @@ def full_disk_named(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def temporary_beside(path: Path, mode: int = 0o600) -> Iterator[Path]:
+    """Give an empty temporary file in the folder of ``path`` (made where missing), of the same suffix.
+
+    It is gone when the block ends. What killed processes have left in the folder is removed first.
+
+    Args:
+        path: The file that it is needed for.
+        mode: Permission bits, further narrowed by the process's umask.
+
+    Raises:
+        ResourceError: The disk or the quota is full.
+        UsageError: The path leads through a file, or writing there is not allowed.
+    """
+    with full_disk_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        leftovers.remove(path.parent, PREFIX)
+        temporary = path.parent / f"{PREFIX}{leftovers.mark()}{secrets.token_hex(6)}{path.suffix[:16]}"
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Give a temporary file to write, which takes the place of ``path`` when the block ends well.
 
-    The temporary file exists, is empty, lies in the same folder (made where missing) and has the same suffix. It is
-    flushed to disk before it is renamed, and the folder after; if the block fails it is removed and ``path`` stays.
+    The temporary file is that of :func:`temporary_beside`. It is flushed to disk before it is renamed, and the folder
+    after; if the block fails it is removed and ``path`` stays.
 
     Args:
         path: The file to replace or create.
@@ -75,20 +102,12 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
         UsageError: The path leads through a file, or writing there is not allowed.
     """
     path = Path(path)
-    with full_disk_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{PREFIX}{secrets.token_hex(6)}{path.suffix[:16]}"
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
-        permissions = os.fstat(descriptor).st_mode & 0o777
-        os.close(descriptor)
-        try:
-            yield temporary
-            os.chmod(temporary, permissions)  # a writer that replaces the file instead of filling it loses the mode
-            _sync(temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with full_disk_named(path), temporary_beside(path, mode) as temporary:
+        permissions = temporary.stat().st_mode & 0o777
+        yield temporary
+        os.chmod(temporary, permissions)  # a writer that replaces the file instead of filling it loses the mode
+        _sync(temporary)
+        os.replace(temporary, path)
         _sync(path.parent)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from medmm.errors import ImageError, Reason
 from medmm.io import codestream, elements, wavelet
-from medmm.io.layout import NATIVE_SYNTAXES, OFFSET_LENGTHS, OFFSETS, PIXEL_DATA
+from medmm.io.layout import NATIVE_SYNTAXES, OFFSET_LENGTHS, OFFSETS, PIXEL_DATA, check_compressed
 from medmm.io.native import native_bytes, native_frame, native_frames, tidy
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def decode(dataset: Dataset, layout: Layout, enough: int | None = None) -> Itera
 
     Raises:
         ImageError: ``SYNTAX_UNSUPPORTED`` for a compression that is not read; ``DECODE_FAILED`` where a frame is
-            missing, cut short, of another size than the header says, or broken.
+            missing, cut short, of another size than the header says, or broken; ``TOO_LARGE`` where so few compressed
+            bytes should not hold so many pixels.
     """
     as_stored = layout.photometric in ("RGB", "PALETTE COLOR")
     if layout.syntax in NATIVE_SYNTAXES:
@@ -107,6 +108,8 @@ def decode(dataset: Dataset, layout: Layout, enough: int | None = None) -> Itera
             expected=", ".join(NAMES.values()),
             fix="Decompress the file first, for example with dcmtk or gdcmconv --raw.",
         )
+    length = len(elements.raw_bytes(dataset, PIXEL_DATA) or b"")
+    check_compressed(layout.rows * layout.columns * layout.samples * layout.frames, length, "DICOM pixel data")
     for index, frame in enumerate(_encapsulated(dataset, layout)):
         if layout.syntax == RLE:
             yield Frame(_run_length(frame, layout, index), as_stored)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from medmm.errors import ImageError, Reason
-from medmm.io import elements
-from medmm.io.bounded import BoundedFile, OverdueError
+from medmm.io import bounded, elements
+from medmm.io.bounded import BoundedFile, has_too_many_items
 from medmm.io.codecs import attempt
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
     Raises:
         ImageError: As :func:`file_length`; ``NOT_AN_IMAGE`` if the file is no DICOM file; ``HEADER_INVALID`` if it
             cannot be parsed or says nothing of itself; ``TOO_LARGE`` if it inflates beyond all measure; ``TOO_SLOW``
-            if it has elements without end.
+            if it has elements, or a sequence has items, without end.
     """
     length = file_length(path)
     try:
@@ -114,11 +114,11 @@ def open_dataset(path: Path, tags: Sequence[int], with_pixels: bool) -> Source:
 def _parsed(file: BoundedFile, tags: Sequence[int], with_pixels: bool, syntax: str | None) -> Source:
     dataset: FileDataset | str = attempt(_read, file, list(tags))
     if isinstance(dataset, str):  # only the kind of the error: its text may quote the header
-        kind = dataset.split(":")[0]
-        if kind != OverdueError.__name__:
-            raise _unparsed(kind)
+        if not file.is_overdue:
+            raise _unparsed(dataset.split(":")[0])
         raise ImageError(Reason.TOO_SLOW, "the header does not come to an end", where="DICOM file")
     file.relax()
+    _check_items(dataset, tags)
     if not any(tag in dataset for tag in _KNOWN):
         if dataset.preamble is not None:
             raise _unparsed("nothing that says what the file is")
@@ -131,6 +131,16 @@ def _parsed(file: BoundedFile, tags: Sequence[int], with_pixels: bool, syntax: s
         found = "no UID"  # it is named in errors, and might be anything
     has_pixels = _take_pixels(file, dataset, bool(implicit), little is not False, with_pixels)
     return Source(dataset, found, little is False, has_pixels)
+
+
+def _check_items(dataset: FileDataset, tags: Sequence[int]) -> None:
+    """Refuse a sequence that would take seconds and gigabytes to parse, before somebody looks into it."""
+    for tag in tags:
+        value = elements.raw_bytes(dataset, tag)
+        if value is not None and has_too_many_items(value):
+            where = f"DICOM element ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            raise ImageError(Reason.TOO_SLOW, "the sequence has too many items", where=where,
+                             got=f"more than {bounded.MOST_ITEMS:,} items in {len(value):,} bytes")  # fmt: skip
 
 
 def _unparsed(got: str) -> ImageError:

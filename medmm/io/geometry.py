@@ -17,6 +17,7 @@ from medmm.io import elements
 from medmm.io.greyscale import FRAME_GROUPS, SHARED_GROUPS
 from medmm.io.grid import affine_of
 from medmm.io.header import MODALITY, PIXEL_MEASURES, PIXEL_SPACING, SLICE_SPACING, THICKNESS
+from medmm.io.layout import check_frames
 from medmm.io.slice_spacing import SliceSpacing, slice_spacing_of
 from medmm.types import Image
 
@@ -77,7 +78,11 @@ def planes_of(dataset: Dataset, frames: int) -> list[Plane] | None:
 
     The functional groups of an enhanced object go before the elements of the dataset itself. The frames of an RT dose
     lie along the normal (Grid Frame Offset Vector, PS3.3 C.8.8.3.2).
+
+    Raises:
+        ImageError: ``TOO_LARGE``: there are frames without end.
     """
+    check_frames(frames)
     if elements.text(dataset, MODALITY) in PROJECTIONS:
         return None
     shared = elements.items(dataset, SHARED_GROUPS)[:1]

@@ -15,6 +15,15 @@ LARGEST_SAMPLES = 1 << 30
 """Samples of one image; as float32 they fill 4 GiB."""
 LARGEST_PLANE = 1 << 27
 """Samples of one frame: some ten times those of the largest radiographs; decoders need up to twelve bytes for each."""
+SAMPLES_OF_ANY = 3 << 27
+"""Samples that compressed data of any length may hold: 512 x 512 x 1536, 1.5 GiB as float32; an empty mask of that size
+gzips to 400 KB."""
+SAMPLES_A_BYTE = 64
+"""Further samples for each compressed byte: images hold one or a few, maps of many organs 10 to 50."""
+LARGEST_FRAMES = 1 << 17
+"""Frames of one file: a thousand volumes of functional MR have 60,000; each takes its time, however small it is."""
+PACKED_BITS = 12
+"""Bits of samples that are no whole bytes: retired, but in old files; two of them take three bytes (PS3.5 8.1.1)."""
 NATIVE_SYNTAXES = {
     "1.2.840.10008.1.2": "Implicit VR Little Endian",
     "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
@@ -151,6 +160,8 @@ def _check(layout: Layout) -> None:
     """Refuse what cannot be, before anything is allocated."""
     allocated, stored = layout.bits_allocated, layout.bits_stored
     widths = tuple(_FLOAT_BITS.values()) if layout.is_float else (1, 8, 16, 32)
+    if not layout.is_float and layout.syntax in NATIVE_SYNTAXES:
+        widths = (1, 8, PACKED_BITS, 16, 32)
     checks = (
         ("rows", layout.rows, "1 or more", layout.rows > 0),
         ("columns", layout.columns, "1 or more", layout.columns > 0),
@@ -164,8 +175,20 @@ def _check(layout: Layout) -> None:
             raise ImageError(
                 Reason.HEADER_INVALID, f"impossible {what}", where="DICOM header", got=got, expected=expected
             )
+    check_frames(layout.frames)
     check_plane(layout.rows * layout.columns * layout.samples, "DICOM header")
     check_size(layout.rows * layout.columns * layout.samples * layout.frames, "DICOM header")
+
+
+def check_frames(frames: int) -> None:
+    """Refuse frames without end, however small they are.
+
+    Raises:
+        ImageError: ``TOO_LARGE``: more than ``LARGEST_FRAMES`` frames.
+    """
+    if frames > LARGEST_FRAMES:
+        limit = f"at most {LARGEST_FRAMES:,}"
+        raise ImageError(Reason.TOO_LARGE, "too many frames", where="DICOM header", got=f"{frames:,}", expected=limit)
 
 
 def check_plane(samples: int, where: str) -> None:
@@ -187,3 +210,12 @@ def check_size(samples: int, where: str, most: int | None = None) -> None:
     if samples > most:
         limit = f"at most {most:,}"
         raise ImageError(Reason.TOO_LARGE, "too large to read", where=where, got=f"{samples:,} samples", expected=limit)
+
+
+def check_compressed(samples: int, length: int, where: str) -> None:
+    """Refuse an image that so few compressed bytes should not hold, though the compression could.
+
+    Raises:
+        ImageError: ``TOO_LARGE``: more than ``SAMPLES_OF_ANY`` samples and ``SAMPLES_A_BYTE`` for each byte.
+    """
+    check_size(samples, f"{where} of {length:,} bytes", SAMPLES_OF_ANY + SAMPLES_A_BYTE * length)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from medmm.errors import ImageError, Reason
 from medmm.io import elements
-from medmm.io.layout import PIXEL_KEYWORDS
+from medmm.io.layout import PACKED_BITS, PIXEL_KEYWORDS
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -51,7 +51,7 @@ def native_frames(dataset: Dataset, layout: Layout) -> Iterator[npt.NDArray[Any]
             expected=f"{expected:,} bytes",
             fix="The file was probably not copied whole: fetch it again.",
         )
-    if layout.big_endian and layout.bits_allocated in (1, 8) and layout.is_word and len(data) % 2 == 0:
+    if layout.big_endian and layout.bits_allocated in (1, 8, PACKED_BITS) and layout.is_word and len(data) % 2 == 0:
         data = np.frombuffer(data, ">u2").astype("<u2").tobytes()  # bytes were swapped within their words
     for index in range(layout.frames):
         yield tidy(native_frame(data, layout, index), layout, shift=layout.high_bit + 1 - layout.bits_stored)
@@ -71,6 +71,8 @@ def native_frame(data: bytes, layout: Layout, index: int) -> npt.NDArray[Any]:
         first = index * count
         packed = np.frombuffer(data, np.uint8)[first // 8 : -(-(first + count) // 8)]
         values = np.unpackbits(packed, bitorder="little")[first % 8 :][:count]
+    elif layout.bits_allocated == PACKED_BITS:
+        values = _unpacked(data, index * count, count).view("i2" if layout.signed else "u2")
     else:
         size = layout.bits_allocated // 8
         kind = "f" if layout.is_float else "i" if layout.signed else "u"
@@ -81,6 +83,15 @@ def native_frame(data: bytes, layout: Layout, index: int) -> npt.NDArray[Any]:
     if layout.samples > 1 and layout.planar:
         return values.reshape(layout.samples, layout.rows, layout.columns).transpose(1, 2, 0)
     return values.reshape(layout.shape)
+
+
+def _unpacked(data: bytes, first: int, count: int) -> npt.NDArray[np.uint16]:
+    """So many samples of 12 bits from the ``first`` on: the low bits of a sample lie in front (PS3.5 8.1.1)."""
+    start, skipped = first // 2 * 3, first % 2  # a frame may begin with the second half of a byte
+    packed = np.frombuffer(data, np.uint8)[start : start + -(-(skipped + count) // 2) * 3]
+    low, middle, high = np.pad(packed, (0, -len(packed) % 3)).astype(np.uint16).reshape(-1, 3).T
+    pairs = np.stack([low | (middle & 15) << 8, middle >> 4 | high << 4], axis=-1)
+    return pairs.reshape(-1)[skipped : skipped + count]
 
 
 def tidy(frame: npt.NDArray[Any], layout: Layout, shift: int = 0, clip: bool = False) -> npt.NDArray[Any]:

@@ -1,13 +1,12 @@
-"""NIfTI-1 and -2 volumes. The header is nibabel's; the samples are read here, after their size is known to be true."""
+"""NIfTI-1 and -2 volumes in canonical orientation. The header is nibabel's, and nothing of the file is trusted."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import math
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,25 +14,21 @@ import numpy.typing as npt
 from medmm.errors import ImageError, Reason
 from medmm.io.codecs import attempt
 from medmm.io.dataset import file_length, unreadable
-from medmm.io.dicom import LUMA
-from medmm.io.layout import check_size
+from medmm.io.geometry import stretch
+from medmm.io.nifti_samples import GZIP, read_samples, spatial_shape
 from medmm.io.resize import check_request, resize_area
 from medmm.types import Image
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-GZIP = b"\x1f\x8b"
 HEADER_BYTES = 544
 """What the longer of the two headers, NIfTI-2's, takes with its extension flag."""
 _ENOUGH = 1 << 16
 """Bytes of a gzip file that hold those."""
-_GZIP_LARGEST_RATIO = 1032
-"""What deflate makes of a run of equal bytes."""
 _MAGIC = {b"n+1\0": 344, b"ni1\0": 344, b"n+2\0": 4, b"ni2\0": 4}
 _UNITS_MM = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
 """Code of a unit of length other than millimetres, its name, and millimetres in it."""
-_CHUNK = 1 << 24
 _FLAT = 1e-12
 """Determinant, in cubic millimetres, below which an affine has no inverse."""
 _WHERE = "NIfTI header"
@@ -84,20 +79,20 @@ def read_nifti(path: str | Path, size: int | None = None, window: str | None = "
     length = file_length(path)
     header = header_of(start_of(path))
     notes: list[str] = []
-    array, affine = _canonical(_samples(path, length, header), affine_of(header, notes))
+    array, affine = _canonical(path, length, header, affine_of(header, notes))
     low, high = _finite_range(array, notes)
     rows, columns = array.shape[-2:]
     if size is not None:
         array = np.stack([np.stack([resize_area(plane, size) for plane in volume]) for volume in array])
-        affine = affine @ _stretch(rows / size, columns / size)
+        affine = affine @ stretch(rows / size, columns / size)
     about: dict[str, Any] = {"format": "nifti", "frames": array.shape[1], "rows": rows, "columns": columns}
     about["window"] = None
     if window == "auto":
         low, high = _display_range(header) or (low, high)
         about |= {"window": {"function": "RANGE", "low": low, "high": high}, "inverted": False}
-        array = _windowed(array, low, high)
+        _show(array, low, high)
     spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
-    return Image(np.ascontiguousarray(array), affine=affine, spacing_mm=spacing, header=about, notes=tuple(notes))
+    return Image(array, affine=affine, spacing_mm=spacing, header=about, notes=tuple(notes))
 
 
 def header_of(head: bytes) -> Nifti1Header:
@@ -119,78 +114,6 @@ def header_of(head: bytes) -> Nifti1Header:
         got = " x ".join(map(str, shape)) or "no axes"
         raise ImageError(Reason.HEADER_INVALID, "no volume has these axes", where=_WHERE, got=got, expected="2 to 5")
     return header
-
-
-def _samples(path: Path, length: int, header: Nifti1Header) -> npt.NDArray[np.float32]:
-    """Read and scale the samples.
-
-    Returns:
-        float32 ``[C, K, J, I]``: the file's axes i, j and k from the last to the second, all others in C.
-    """
-    shape = tuple(int(side) for side in header.get_data_shape())
-    count = math.prod(shape)
-    check_size(count, _WHERE)
-    kind = attempt(header.get_data_dtype)
-    if isinstance(kind, str) or not (kind.kind in "iuf" or kind.names):
-        got = None if isinstance(kind, str) else str(kind)
-        raise ImageError(Reason.SYNTAX_UNSUPPORTED, "samples of this type are not read", where=_WHERE, got=got,
-                         expected="integers, floating-point numbers or RGB")  # fmt: skip
-    offset = attempt(lambda: int(header.get_data_offset()))
-    if isinstance(offset, str):
-        raise ImageError(Reason.HEADER_INVALID, "the place of the samples cannot be read", where=_WHERE)
-    data = np.frombuffer(_bytes(path, length, offset, count * kind.itemsize), kind)
-    if kind.names:
-        data = np.stack([data[name] for name in "RGB"], axis=-1) @ LUMA
-    scaling = attempt(header.get_slope_inter)
-    if isinstance(scaling, str):
-        raise ImageError(Reason.HEADER_INVALID, "slope and intercept cannot be read", where=_WHERE)
-    slope, intercept = (1.0 if scaling[0] is None else scaling[0]), scaling[1] or 0.0
-    spatial = (*shape[:3], 1)[:3]
-    planes = data.reshape(-1, spatial[1], spatial[0])
-    scaled = np.empty(planes.shape, np.float32)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes inf
-        for plane, target in zip(planes, scaled, strict=True):  # plane by plane: no second copy in float64
-            target[...] = plane if (slope, intercept) == (1, 0) else plane * slope + intercept
-    return scaled.reshape(-1, spatial[2], spatial[1], spatial[0])
-
-
-def _bytes(path: Path, length: int, offset: int, expected: int) -> bytearray | npt.NDArray[np.uint8]:
-    """So many bytes from ``offset`` on, gunzipped; what cannot be there is refused before it is allocated."""
-    try:
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == GZIP
-            file.seek(0)
-            available = length * (_GZIP_LARGEST_RATIO if is_gzip else 1)
-            if offset < 0 or offset + expected > available:
-                raise _cut(f"{length:,} bytes{' of gzip' if is_gzip else ''}", offset + expected)
-            buffer = np.empty(expected, np.uint8)
-            stream: IO[bytes] = gzip.open(file) if is_gzip else file  # type: ignore[assignment]
-            stream.seek(offset)
-            filled = _fill(stream, buffer.data)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise _cut("broken gzip", offset + expected) from None
-    except OSError as error:
-        raise unreadable(error) from None
-    if filled < expected:
-        raise _cut(f"{offset + filled:,} bytes", offset + expected)
-    return buffer
-
-
-def _fill(stream: IO[bytes], buffer: memoryview) -> int:
-    """Read until the buffer is full or the stream ends; how much was read."""
-    filled = 0
-    while filled < len(buffer):
-        count = stream.readinto(buffer[filled : filled + _CHUNK])  # type: ignore[attr-defined]
-        if not count:
-            break
-        filled += count
-    return filled
-
-
-def _cut(got: str, expected: int) -> ImageError:
-    fix = "The file is probably damaged or was not copied whole: fetch it again."
-    return ImageError(Reason.DECODE_FAILED, "the file is shorter than its header says", where="NIfTI file", got=got,
-                      expected=f"{expected:,} bytes", fix=fix)  # fmt: skip
 
 
 def affine_of(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
@@ -244,15 +167,15 @@ def _millimetres(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float
 
 
 def _canonical(
-    samples: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
+    path: Path, length: int, header: Nifti1Header, affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Turn ``[C, K, J, I]`` so that D, H, W grow to the head, the front, the right; with the affine of (d, h, w)."""
+    """Samples in an array whose D, H, W grow to the head, the front, the right, and the affine of its (d, h, w)."""
     from nibabel import orientations
 
     turn = orientations.io_orientation(affine)
-    turned = orientations.apply_orientation(samples.T, turn).T
-    moved = affine @ orientations.inv_ornt_aff(turn, samples.T.shape[:3])
-    return turned, moved[:, [2, 1, 0, 3]]
+    array = read_samples(path, length, header, turn)
+    moved = affine @ orientations.inv_ornt_aff(turn, spatial_shape(header))
+    return array, moved[:, [2, 1, 0, 3]]
 
 
 def _finite_range(array: npt.NDArray[np.float32], notes: list[str]) -> tuple[float, float]:
@@ -261,8 +184,10 @@ def _finite_range(array: npt.NDArray[np.float32], notes: list[str]) -> tuple[flo
     if np.isfinite(low) and np.isfinite(high):
         return low, high
     notes.append("Some values are not finite.")
-    finite = array[np.isfinite(array)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    finite = np.isfinite(array)
+    if not finite.any():
+        return 0.0, 0.0
+    return float(array.min(where=finite, initial=np.inf)), float(array.max(where=finite, initial=-np.inf))
 
 
 def _display_range(header: Nifti1Header) -> tuple[float, float] | None:
@@ -270,18 +195,13 @@ def _display_range(header: Nifti1Header) -> tuple[float, float] | None:
     return (low, high) if np.isfinite(low) and np.isfinite(high) and low < high else None
 
 
-def _windowed(array: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:
-    """Grey in [0, 1], in place; NaN is black, and so is everything where the range is a single value."""
+def _show(array: npt.NDArray[np.float32], low: float, high: float) -> None:
+    """Turn values into grey in [0, 1]; NaN is black, and so is everything where the range is a single value."""
     if low >= high:
-        return np.zeros_like(array)
+        array.fill(0)
+        return
     with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 are clipped like others
-        array -= np.float32(low)
-        array *= np.float32(1 / (high - low))
-    return np.nan_to_num(np.clip(array, 0, 1, out=array), copy=False, nan=0.0)
-
-
-def _stretch(rows: float, columns: float) -> npt.NDArray[np.float64]:
-    """From indices of a resized plane to those of its source: the outer edges stay, centres lie half a pixel inside."""
-    return np.array(
-        [[1, 0, 0, 0], [0, rows, 0, (rows - 1) / 2], [0, 0, columns, (columns - 1) / 2], [0, 0, 0, 1]], np.float64
-    )
+        for plane in array.reshape(-1, *array.shape[-2:]):  # plane by plane: what is needed beside them stays small
+            np.subtract(plane, np.float32(low), out=plane)
+            np.multiply(plane, np.float32(1 / (high - low)), out=plane)
+            np.nan_to_num(np.clip(plane, 0, 1, out=plane), copy=False, nan=0.0)

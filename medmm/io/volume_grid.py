@@ -129,7 +129,8 @@ def _sheared(found: SliceSpacing, more: npt.NDArray[np.intp]) -> str:
     degrees = float(np.degrees(np.arctan2(np.linalg.norm(beside), found.along_mm[-1])))
     return (
         f"The gantry was tilted by {degrees:.2f} degrees: slices were shifted within their planes onto a grid at right "
-        f"angles with {more[0]} rows and {more[1]} columns more; what no slice covers has the slice's least value."
+        f"angles with {more[0]} rows and {more[1]} columns more; "
+        "what no slice covers has the padding value, or the volume's least."
     )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medmm.config.schema import Config
 from medmm.errors import DataError, UsageError
@@ -16,6 +16,9 @@ from medmm.scoring.drafting import Progress, adopt, draft_all
 from medmm.scoring.images import prepared
 from medmm.scoring.scores import Sample
 from medmm.types import Study
+
+if TYPE_CHECKING:
+    from medmm.training.loaded import LoadedModel
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 _SAME = ("split", "split_hash", "data_hash", "sections", "whole_text")
@@ -133,16 +136,26 @@ def draft_anew(  # noqa: PLR0913, PLR0917 - bound by functools.partial
 
     trained = read_config(run)
     _require_same_task(trained, read_record(run), config, hashes, option)
-    model = runs.load(run, device=device)
     asked = trained.model_copy(update={"cache": config.cache, "score": config.score, "data": config.data})
-    model = adopt(model, asked)
-    with prepared(studies, asked, out, progress) as images:
+    model = adopt(runs.load(run, device=device), asked)
+    return OtherRun(_drafts(model, studies, asked, out, progress, option), _facts_now(model, trained))
+
+
+def _drafts(
+    model: LoadedModel, studies: Sequence[Study], config: Config, out: Path, progress: Progress | None, option: str
+) -> dict[str, str]:
+    """Study id to a run's draft, of every study or of none."""
+    with prepared(studies, config, out, progress) as images:
         if images.unread:
             got = f"{len(images.unread)} of {len(studies)} studies without an image that it can read"
             raise DataError("the other run cannot draft every study", where=option, got=got)
         ids = [study.study_id for study in studies]
-        predictions = draft_all(model, ids, images.views, asked.generate.batch_size, progress)
-    facts = {
+        predictions = draft_all(model, ids, images.views, config.generate.batch_size, progress)
+    return {one.study_id: one.report or "" for one in predictions}
+
+
+def _facts_now(model: LoadedModel, trained: Config) -> dict[str, Any]:
+    return {
         "weights_sha256": model.provenance.get("weights_sha256"),
         "seed": trained.seed,
         "recipe_sha256": recipe_hash(trained),
@@ -151,7 +164,6 @@ def draft_anew(  # noqa: PLR0913, PLR0917 - bound by functools.partial
         "split_hash": model.provenance.get("split_hash"),
         "drafts": "made anew",
     }
-    return OtherRun({one.study_id: one.report or "" for one in predictions}, facts)
 
 
 def _require_same_task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,44 +70,52 @@ def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts
     Raises:
         ResourceError: The disk is full.
     """
+    entries = _of_model(config, plan, facts["findings"]) | _of_data(config, facts) | _of_training(plan, standing)
+    notes = "".join(f"- {note}.\n" for note in facts["notes"])
+    write_text(path, _TEMPLATE.format(**entries, to_come=_TO_COME, notes=notes))
+
+
+def _of_model(config: Config, plan: Plan, findings: Sequence[str]) -> dict[str, Any]:
+    """Entries of the card on the task, the model, and what goes in and comes out."""
     prep, encoder, decoder = config.preprocess, config.model.encoder, config.model.decoder
     sides = [prep.size, prep.size] if prep.depth is None else [prep.depth, prep.size, prep.size]
     sections = " and ".join(config.target.sections)
     whole = ", or the whole text where none is found" if config.target.whole_text else ""
-    findings = ", ".join(facts["findings"])
-    own = decoder.source is not None
-    small = f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch"
-    text = _TEMPLATE.format(
-        task=config.task,
-        about=f"Target: {sections}{whole}.",
-        encoder=encoder.name,
-        dims=encoder.spatial_dims,
-        shape=" x ".join(map(str, sides)),
-        shape_axes=", ".join(map(str, sides)),
-        views=config.model.max_views,
-        decoder="a pretrained causal model" if own else small,
-        head=findings or "none",
-        parameters=plan.parameters_m,
-        precision=plan.precision,
-        device=plan.device,
-        seed=config.seed,
-        output=f"a text with {sections}" + ("; a probability for each finding of the head" if findings else ""),
-        reader=config.data.reader,
-        train=facts["train"],
-        validation=facts["validation"],
-        aside=facts["aside"],
-        data_hash=facts["data_hash"][:16],
-        split_hash=facts["split_hash"][:16],
-        steps=standing.step,
-        planned=plan.steps,
-        batch=plan.batch,
-        shared=_shared(facts["patients_in_several_splits"]),
-        best_step=standing.best_step or standing.step,
-        best_loss="none" if standing.best_loss is None else f"{standing.best_loss:.4f}",
-        notes="".join(f"- {note}.\n" for note in facts["notes"]),
-        to_come=_TO_COME,
-    )
-    write_text(path, text)
+    from_scratch = f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch"
+    return {
+        "task": config.task,
+        "about": f"Target: {sections}{whole}.",
+        "encoder": encoder.name,
+        "dims": encoder.spatial_dims,
+        "shape": " x ".join(map(str, sides)),
+        "shape_axes": ", ".join(map(str, sides)),
+        "views": config.model.max_views,
+        "decoder": from_scratch if decoder.source is None else "a pretrained causal model",
+        "head": ", ".join(findings) or "none",
+        "parameters": plan.parameters_m,
+        "precision": plan.precision,
+        "device": plan.device,
+        "seed": config.seed,
+        "output": f"a text with {sections}" + ("; a probability for each finding of the head" if findings else ""),
+    }
+
+
+def _of_data(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of the card on what the model learned from."""
+    counts = {name: facts[name] for name in ("train", "validation", "aside")}
+    hashes = {name: facts[name][:16] for name in ("data_hash", "split_hash")}
+    return {"reader": config.data.reader, "shared": _shared(facts["patients_in_several_splits"]), **counts, **hashes}
+
+
+def _of_training(plan: Plan, standing: Standing) -> dict[str, Any]:
+    """Entries of the card on how it went."""
+    return {
+        "steps": standing.step,
+        "planned": plan.steps,
+        "batch": plan.batch,
+        "best_step": standing.best_step or standing.step,
+        "best_loss": "none" if standing.best_loss is None else f"{standing.best_loss:.4f}",
+    }
 
 
 def insert_metrics(path: Path, title: str, body: str) -> None:

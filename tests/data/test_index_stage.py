@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +15,13 @@ from medmm.data.manifest import Manifest, ManifestSummary
 from medmm.errors import UsageError
 from medmm.pipelines import index
 
+KILLED = """
+import os, signal, sys
+from medmm.data.spool import Spool
+from medmm.pipelines import index
+Spool.finish = lambda *words: os.kill(os.getpid(), signal.SIGKILL)
+index.main(sys.argv[1:])
+"""
 TEXTS = ("FINDINGS: Clear.", "just a note", "")
 
 
@@ -155,3 +165,15 @@ def test_a_deep_pass_finds_broken_and_shared_images(stage, source, tmp_path):
     studies = {one.study_id: one for one in Manifest.open(tmp_path / "out" / "manifest.parquet").studies()}
     assert studies["3.png"].images == ()
     assert len(studies["0.png"].images[0].content_hash) == 64
+
+
+def test_what_a_killed_index_left_goes_with_the_next(stage, source, tmp_path):
+    out = tmp_path / "out"
+    words = [*source, "data.columns.patient=who", "--out", str(out)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = list(out.iterdir())
+    assert all(path.name.startswith(".medmm-") for path in left)
+    assert any(TEXTS[0].encode() in path.read_bytes() for path in left)
+    assert stage(*words)[0] == 10
+    assert {path.name for path in out.iterdir()} == pairing.FILES

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medmm import read_volumes
 from medmm.errors import ImageError, Reason
 from medmm.io import bounded, elements
 from medmm.io.dataset import open_dataset
@@ -94,6 +95,7 @@ def test_elements_without_end_are_given_up(parts, reason, monkeypatch):
 def test_items_without_end_are_as_good_as_none(parts, tmp_path, monkeypatch):
     """A sequence whose length is given lies in memory, where no limit of the file reached it."""
     monkeypatch.setattr(bounded, "LIMIT_S", 0.2)
+    monkeypatch.setattr(bounded, "MOST_ITEMS", 500_000)
     path = tmp_path / "file.dcm"
     items = parts.element(0x52009229, b"SQ", parts.item(b"") * 500_000)
     path.write_bytes(parts.start(parts.EXPLICIT) + parts.described(8, 8, extra=items))
@@ -171,3 +173,69 @@ def test_a_gzip_file_with_an_endless_name_is_no_image(tmp_path, monkeypatch):
         read_image(path)
     assert caught.value.reason is Reason.NOT_AN_IMAGE
     assert 0 < sum(counted) < MEGABYTE
+
+
+GROUPS = 0x52009230
+
+
+def many_items(parts, count, frames, is_endless=False):
+    """A file with so many empty items of the per-frame functional groups."""
+    items = parts.item(b"") * count
+    sequence = parts.element(GROUPS, b"SQ", items)
+    if is_endless:
+        sequence = parts.element(GROUPS, b"SQ", items, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    head = parts.described(1, 1, extra=sequence, frames=frames)
+    return parts.start(parts.EXPLICIT) + head + parts.element(PIXELS, b"OW", b"\1" * (frames + frames % 2))
+
+
+@pytest.mark.parametrize("read", [read_header, read_dicom])
+def test_a_sequence_of_too_many_items_is_refused_before_it_is_parsed(parts, reason, tmp_path, monkeypatch, read):
+    monkeypatch.setattr(bounded, "MOST_ITEMS", 20)
+    assert reason(many_items(parts, 21, 1), read) is Reason.TOO_SLOW
+    path = tmp_path / "file.dcm"
+    path.write_bytes(many_items(parts, 20, 20))
+    assert read(path) is not None
+
+
+def test_two_million_empty_items_are_refused_at_once(parts, reason, monkeypatch):
+    monkeypatch.setattr(bounded, "LIMIT_S", np.inf)  # it is no clock that stops it
+    monkeypatch.setattr(elements, "_parsed_items", lambda *_: pytest.fail("they were parsed"))
+    assert reason(many_items(parts, 2_000_000, 2_000_000), read_dicom) is Reason.TOO_SLOW
+
+
+def test_items_of_a_sequence_without_a_length_are_given_up(parts, reason, monkeypatch):
+    monkeypatch.setattr(bounded, "LIMIT_S", 0.2)
+    assert reason(many_items(parts, 500_000, 1, is_endless=True)) is Reason.TOO_SLOW
+
+
+def test_frames_without_end_are_refused(parts, reason, monkeypatch):
+    """Each takes its time, though it has only a pixel."""
+    monkeypatch.setattr("medmm.io.layout.LARGEST_FRAMES", 20)
+    assert reason(many_items(parts, 0, 21), read_dicom) is Reason.TOO_LARGE
+
+
+def test_offsets_without_end_are_refused(parts, tmp_path, monkeypatch):
+    """Where frames lie is looked at before their pixels are."""
+    offsets = parts.element(0x3004000C, b"DS", b"0\\" * 20 + b"0 ")
+    head = parts.described(1, 1, extra=offsets, frames=21)
+    (tmp_path / "file").write_bytes(parts.start(parts.EXPLICIT) + head + parts.element(PIXELS, b"OW", b"\1" * 22))
+    monkeypatch.setattr("medmm.io.layout.LARGEST_FRAMES", 20)
+    with pytest.raises(ImageError) as caught:
+        read_volumes(tmp_path)
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_few_compressed_bytes_hold_no_vast_image(parts, tmp_path, monkeypatch):
+    """JPEG 2000 makes of an empty frame of any size a hundred bytes."""
+    import imagecodecs
+
+    frame = imagecodecs.jpeg2k_encode(np.zeros((256, 256), np.uint8), codecformat="j2k", reversible=True)
+    frames = parts.encapsulated(*[frame] * 4)
+    path = tmp_path / "file"
+    path.write_bytes(parts.start("1.2.840.10008.1.2.4.90") + parts.described(256, 256, frames=4) + frames)
+    monkeypatch.setattr("medmm.io.layout.SAMPLES_OF_ANY", 4 * 256 * 256)
+    assert read_dicom(path).array.shape == (1, 4, 256, 256)
+    monkeypatch.setattr("medmm.io.layout.SAMPLES_OF_ANY", 100 * 256)
+    with pytest.raises(ImageError) as caught:
+        read_dicom(path)
+    assert caught.value.reason is Reason.TOO_LARGE

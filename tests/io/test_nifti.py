@@ -232,3 +232,84 @@ def test_real_volumes_equal_nibabels(shared):
         image = read_nifti(path, window=None)
         np.testing.assert_allclose(image.array[0], canonical.get_fdata().transpose(2, 1, 0), rtol=1e-6)
         np.testing.assert_allclose(image.affine, canonical.affine @ FLIP, atol=1e-6)
+
+
+def gzipped_zeros(path, shape, kind):
+    path.write_bytes(gzip.compress(nib.Nifti1Image(np.zeros(shape, kind), np.eye(4)).to_bytes(), 9))
+    return path
+
+
+def test_a_bomb_with_an_honest_header_is_refused(tmp_path, monkeypatch):
+    """A file of a few kilobytes that inflates to just what its header promises."""
+    path = gzipped_zeros(tmp_path / "bomb.nii.gz", (200, 100, 100), np.int16)
+    length = path.stat().st_size
+    assert length < 10_000
+    monkeypatch.setattr("medmm.io.layout.SAMPLES_A_BYTE", 64)
+    monkeypatch.setattr("medmm.io.layout.SAMPLES_OF_ANY", 2_000_000 - 64 * length - 1)
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert f"{length:,} bytes" in str(caught.value)
+    monkeypatch.setattr("medmm.io.layout.SAMPLES_OF_ANY", 2_000_000 - 64 * length)
+    assert read_image(path).array.shape == (1, 100, 100, 200)
+
+
+def test_an_empty_label_map_of_a_long_ct_may_be_read():
+    """512 x 512 x 1000 voxels of uint8 gzip to 255 KB; twice as many, with organs in them, to megabytes."""
+    from medmm.io.nifti_samples import _check_length
+
+    _check_length(255_000, True, 512 * 512 * 1000 + 352, 512 * 512 * 1000)
+    _check_length(3_000_000, True, 512 * 512 * 2000 + 352, 512 * 512 * 2000)
+    with pytest.raises(ImageError):
+        _check_length(2_000_000, True, 2 * 1000**3 + 352, 1000**3)
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, np.float64])
+def test_little_more_memory_is_taken_than_the_array_has(tmp_path, monkeypatch, name, kind):
+    import tracemalloc
+
+    monkeypatch.setattr("medmm.io.nifti_samples._CHUNK", 1 << 17)
+    path = write(tmp_path / name, RNG.integers(0, 9, (60, 70, 200)).astype(kind), scl_slope=2, scl_inter=1)
+    read_image(path)  # imports
+    tracemalloc.start()
+    try:
+        array = read_image(path).array
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert array.nbytes == 60 * 70 * 200 * 4
+    assert most < 1.25 * array.nbytes
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_chunks_lie_where_they_belong_whatever_the_orientation(tmp_path, monkeypatch, turn):
+    """Seven slices a channel, two at a time; axes swapped and reversed."""
+    monkeypatch.setattr("medmm.io.nifti_samples._CHUNK", 2 * 8 * 5 * 6)
+    array = RNG.integers(0, 1000, (5, 6, 7, 2)).astype(np.int16)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([-2.0, 3, -4])[:, list(turn)]
+    path = write(tmp_path / "x.nii.gz", array, affine)
+    canonical = nib.as_closest_canonical(nib.load(path))
+    image = read_image(path, window=None)
+    np.testing.assert_array_equal(image.array, canonical.get_fdata().T)
+    np.testing.assert_allclose(image.affine, canonical.affine @ FLIP)
+    assert image.array.flags.c_contiguous
+
+
+def test_a_place_of_the_samples_far_behind_the_header_is_refused(tmp_path):
+    path = write(tmp_path / "x.nii", np.zeros((2, 3, 4), np.int16))
+    assert reason_of(patched(path, 108, 1e9, "<f4")) is Reason.HEADER_INVALID
+
+
+def test_samples_that_do_not_fit_the_checksum_are_refused(tmp_path):
+    """A flipped bit of stored blocks inflates without a word; gzip's checksum tells."""
+    array = RNG.integers(0, 30000, (8, 8, 8)).astype(np.int16)
+    whole = nib.Nifti1Image(array, np.eye(4)).to_bytes()
+    data = bytearray(gzip.compress(whole, 0))
+    path = tmp_path / "x.nii.gz"
+    path.write_bytes(data + b"anything")
+    np.testing.assert_array_equal(read_image(path, window=None).array[0], array.T)
+    data[600] ^= 4
+    path.write_bytes(data)
+    assert reason_of(path) is Reason.DECODE_FAILED

@@ -96,28 +96,14 @@ def write_series(
     _check(how)
     rng = np.random.default_rng([seed, number])
     phases = np.asarray(volume)[None] if np.ndim(volume) == 3 else np.asarray(volume)
-    planes = slice_affines(phases.shape[1:], affine, how, rng)
-    slices = [
-        series_objects.Slice(
-            index, phase, plane, _cut(phases[phase], affine, plane), _phase_values(how, phase, rng),
-            float(np.round(rng.uniform(0.5, 2), 3)) if how.slope_varies else 1.0,
-        )
-        for index, plane in planes.items()
-        for phase in range(len(phases))
-    ]  # fmt: skip
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    slices = _slices(phases, affine, how, rng)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     order = rng.permutation(len(slices)) if how.shuffled else np.arange(len(slices))
     identity = series_objects.Identity(seed, number, name, how.modality, how.syntax, how.tilt_deg)
-    shown = [slices[place] for place in order]
-    if how.enhanced:
-        datasets = [series_objects.enhanced(identity, shown)]
-    else:
-        datasets = [series_objects.single(identity, cut, place + 1) for place, cut in enumerate(shown)]
-        datasets += _repeats(identity, shown, how)
+    datasets = _objects(identity, [slices[place] for place in order], how)
     if how.localizer:
         datasets.insert(len(datasets) // 2, series_objects.localizer(identity, phases[0], affine))
-    return _save(folder, datasets, elements or {}, rng if how.shuffled else None)
+    return _save(Path(folder), datasets, elements or {}, rng if how.shuffled else None)
 
 
 def slice_affines(
@@ -141,6 +127,19 @@ def slice_affines(
         if index not in how.missing:
             planes[index] = plane
     return planes
+
+
+def _slices(
+    phases: npt.NDArray[Any], affine: _Matrix, how: SeriesForm, rng: np.random.Generator
+) -> list[series_objects.Slice]:
+    """What is shown of ``phases``, ``[T, D, H, W]``: the phases of a plane one after the other, plane by plane."""
+    slices = []
+    for index, plane in slice_affines(phases.shape[1:], affine, how, rng).items():
+        for phase, volume in enumerate(phases):
+            shown, said = _cut(volume, affine, plane), _phase_values(how, phase, rng)
+            slope = float(np.round(rng.uniform(0.5, 2), 3)) if how.slope_varies else 1.0
+            slices.append(series_objects.Slice(index, phase, plane, shown, said, slope))
+    return slices
 
 
 def _cut(volume: npt.NDArray[Any], affine: _Matrix, plane: _Matrix) -> npt.NDArray[np.float32]:
@@ -179,6 +178,14 @@ def _phase_values(how: SeriesForm, phase: int, rng: np.random.Generator) -> dict
         "none": {},
     }
     return values[how.phases_by]
+
+
+def _objects(identity: series_objects.Identity, slices: list[series_objects.Slice], how: SeriesForm) -> list[Dataset]:
+    """Slices as one object, or each as one with the repeats behind them."""
+    if how.enhanced:
+        return [series_objects.enhanced(identity, slices)]
+    singles = [series_objects.single(identity, cut, place + 1) for place, cut in enumerate(slices)]
+    return singles + _repeats(identity, slices, how)
 
 
 def _repeats(identity: series_objects.Identity, slices: list[series_objects.Slice], how: SeriesForm) -> list[Dataset]:

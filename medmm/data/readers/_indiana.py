@@ -48,7 +48,7 @@ def pair_of(path: Path) -> Pair | None:
         expected = f"{PROJECTIONS} beside {REPORTS}"
         raise DataError("the table that names the images is missing", where="data.path", expected=expected)
     pair = Pair(open_table(reports, "data.path"), open_table(projections, "data.path"))
-    pair.reports.require({name: name for name in ("uid", *SECTIONS)})
+    pair.reports.require({name: name for name in ("uid", *SECTIONS)}, optional=("MeSH",))
     pair.projections.require({name: name for name in ("uid", "filename", "projection")})
     return pair
 

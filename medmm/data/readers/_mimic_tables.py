@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from sys import intern
 
-from medmm.data.readers._chexpert import observed
+from medmm.data.readers._chexpert import OBSERVATIONS, observed
 from medmm.data.readers._common import compact_day, split_name
 from medmm.data.readers._rows import Row, Table, open_table
 from medmm.errors import Reason
@@ -19,6 +19,7 @@ from medmm.types import Finding, Rejection
 
 _LABELS = ("chexpert", "negbio")  # the first that is there counts
 _KINDS = (".csv.gz", ".csv")
+_OPTIONAL = ("ViewCodeSequence_CodeMeaning", *OBSERVATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Tables:
             (self._labels, ("study_id", "No Finding")),
         ):
             if table is not None:
-                table.require({name: name for name in columns})
+                table.require({name: name for name in columns}, optional=_OPTIONAL)
         self._findings: dict[tuple[str, ...], dict[str, Finding]] = {}
         self._shots: dict[Shot, Shot] = {}
         self.studies: dict[str, Facts] = {}

@@ -9,9 +9,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -35,29 +35,54 @@ _LONGEST_FIELD = 8 << 20  # characters; a longer one is a quote that never close
 class Table:
     """A table that has been looked at but not yet read.
 
+    A column may be asked for in other capitals than its own, and without the blanks around its name.
+
     Attributes:
         path: The file.
-        columns: Names as the header gives them, without surrounding blanks.
+        columns: Names as the header gives them, in a text file without surrounding blanks.
         key: The config key that named the file, for errors.
     """
 
     path: Path
     columns: tuple[str, ...]
     key: str
+    _asked: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def require(self, wanted: Mapping[str, str]) -> None:
-        """Check that every column of ``wanted`` (config key to column) is there.
+    def require(self, wanted: Mapping[str, str], optional: Iterable[str] = ()) -> None:
+        """Find columns, so that rows hold their cells under the names that were asked for.
+
+        Args:
+            wanted: Config key to the column that must be there.
+            optional: Columns that need not be there.
 
         Raises:
-            DataError: Columns are missing or occur twice; all of them are named, with the columns that exist.
+            DataError: A column is missing or a name fits several; all such are named, with the columns that exist.
         """
-        missing = {key: name for key, name in wanted.items() if self.columns.count(name) != 1}
+        names = {name: name for name in optional} | dict(wanted)
+        found = {key: self.alike(name) for key, name in names.items()}
+        self._refuse_several(names, found)
+        self._refuse_missing({key: name for key, name in wanted.items() if not found[key]})
+        self._asked.update({names[key]: columns[0] for key, columns in found.items() if columns})
+
+    def alike(self, name: str) -> list[str]:
+        """Columns that a name may stand for: those called just so, else those with other capitals or blanks around."""
+        exact = [column for column in self.columns if column == name]
+        return exact or [column for column in self.columns if _plain(column) == _plain(name)]
+
+    def column(self, name: str) -> str:
+        """What the header calls a column that was asked for."""
+        return self._asked.get(name, name)
+
+    def _refuse_several(self, wanted: Mapping[str, str], found: Mapping[str, list[str]]) -> None:
+        several = [f"{key}={wanted[key]} ({', '.join(names)})" for key, names in found.items() if len(names) > 1]
+        if several:
+            fix = "Write the name just as it stands in the header, or give the columns names of their own."
+            raise DataError("the name fits more than one column", where=self.key, got="; ".join(several), fix=fix)
+
+    def _refuse_missing(self, missing: Mapping[str, str]) -> None:
         if not missing:
             return
         asked = ", ".join(f"{key}={name}" for key, name in missing.items())
-        if any(name in self.columns for name in missing.values()):
-            what = "a column's name occurs more than once"
-            raise DataError(what, where=self.key, got=asked, fix="Give the columns names of their own.")
         expected = self.listed(f", none of them {asked}")
         near = [difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5) for name in missing.values()]
         hints = [f"{key}={found[0]}" for key, found in zip(missing, near, strict=True) if found]
@@ -81,7 +106,7 @@ class Table:
         return "one of the columns " + ", ".join(names)
 
     def rows(
-        self, columns: Sequence[str] | None = None, literal: Container[str] = ()
+        self, columns: Sequence[str] | None = None, literal: Iterable[str] = ()
     ) -> Iterator[tuple[int, Row | None]]:
         """Yield each row's number, from 1, and its cells: column to text as :func:`_common.cell` gives it.
 
@@ -94,9 +119,14 @@ class Table:
         Raises:
             DataError: The file breaks off inside a quote, or is no valid Parquet.
         """
+        as_they_stand = {self.column(name) for name in literal}
         if self.path.suffix.lower() in PARQUET_KINDS:
-            return _parquet_rows(self, None if columns is None else list(dict.fromkeys(columns)), literal)
-        return _text_rows(self, literal)
+            needed = None if columns is None else list(dict.fromkeys(map(self.column, columns)))
+            found = _parquet_rows(self, needed, as_they_stand)
+        else:
+            found = _text_rows(self, as_they_stand)
+        other = {asked: column for asked, column in self._asked.items() if asked != column}
+        return _also_called(found, other) if other else found
 
 
 def open_table(path: Path, key: str) -> Table:
@@ -126,6 +156,10 @@ def open_table(path: Path, key: str) -> Table:
     return Table(path, tuple(name.strip() for name in first), key)
 
 
+def _plain(name: str) -> str:
+    return name.strip().casefold()
+
+
 def _names_a_column(text: str) -> bool:
     """Whether a field of the first line can be a column's name, and not a file, a number, a date or a report."""
     letters = sum(character.isalpha() or character == "_" for character in text)
@@ -137,6 +171,14 @@ def _names_a_column(text: str) -> bool:
 def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+
+
+def _also_called(rows: Iterator[tuple[int, Row | None]], other: Mapping[str, str]) -> Iterator[tuple[int, Row | None]]:
+    """Give cells the names that they were asked for by, beside their own."""
+    for number, row in rows:
+        if row is not None:
+            row.update({asked: row[column] for asked, column in other.items() if column in row})
+        yield number, row
 
 
 def _text_rows(table: Table, literal: Container[str]) -> Iterator[tuple[int, Row | None]]:

@@ -50,7 +50,7 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     """
     path = file_within(source_path(config.path), TABLE)
     table = open_table(path, "data.path")
-    table.require({name: name for name in _REQUIRED})
+    table.require({name: name for name in _REQUIRED}, optional=_KEPT)
     return _Reading(table, root_folder(config.image_root, path.parent, "data.image_root")).items()
 
 

@@ -80,7 +80,7 @@ class _Reading:
         Raises:
             DataError: No row matches, or there is none.
         """
-        filters = _Filter(self.config)
+        filters = _Filter(self.config, self.table)
         needed = [*_wanted(self.config).values(), *self._named("sex", "age")]
         number = 0
         answers = () if self.config.columns.answer is None else (self.config.columns.answer,)
@@ -126,7 +126,7 @@ class _Reading:
                 yield Rejection(f"row {number}", Reason.ROW_INVALID, f"row {number} has no {what}")
 
     def _named(self, *names: str) -> list[str]:
-        return [column for column in self.table.columns if column.lower() in names]
+        return [column for name in names for column in self.table.alike(name)]
 
     def _study(self, study_id: str, rows: Sequence[Row]) -> Iterator[Study | Rejection]:
         columns = self.config.columns
@@ -214,13 +214,14 @@ class _Reading:
 class _Filter:
     """``data.where``, with the values that were met, to say what exists when nothing matches."""
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataConfig, table: Table) -> None:
         self._where = {
             column: tuple(one.strip() for one in ((value,) if isinstance(value, str) else value))
             for column, value in config.where.items()
         }
         columns = config.columns.model_dump()
-        self._personal = {columns[key] for key in _PERSONAL}
+        personal = {table.column(columns[key]) for key in _PERSONAL if columns[key] is not None}
+        self._secret = {column for column in self._where if table.column(column) in personal}
         self._values: dict[str, dict[str, None]] = {column: {} for column in self._where}
         self._matched = False
 
@@ -251,7 +252,7 @@ class _Filter:
 
     def _shown(self, column: str) -> str:
         values = [value for value in self._values[column] if value]
-        if column in self._personal or len(values) > _SHOWN_VALUES or any(len(value) > 40 for value in values):
+        if column in self._secret or len(values) > _SHOWN_VALUES or any(len(value) > 40 for value in values):
             return "another of its many values"
         return " | ".join(sorted(values)) or "nothing but empty cells"
 

@@ -187,10 +187,10 @@ def test_table_of_reports_may_name_files(layouts, tmp_path):
 
 def test_wrong_columns_of_the_table_of_reports(layouts, tmp_path):
     layouts.write_dicom(tmp_path / "1.dcm", study="1.1")
-    path = layouts.write_csv(tmp_path / "reports.csv", [{"Accession": "A1", "Text": "x"}])
+    path = layouts.write_csv(tmp_path / "reports.csv", [{"Number": "A1", "Text": "x"}])
     with pytest.raises(
         DataError,
-        match="data.accession_column=accession, data.report_column=report; expected one of the columns Accession, Text",
+        match="data.accession_column=accession, data.report_column=report; expected one of the columns Number, Text",
     ):
         dicom.read(at(tmp_path, reports=path))
     with pytest.raises(DataError, match=r"data.reports.*no such file"):

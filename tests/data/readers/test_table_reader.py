@@ -342,7 +342,7 @@ def test_a_wrong_image_root_is_said_at_once(make, tmp_path):
         ("", "empty"),
         ("file,note\n", "no rows"),
         ('file,note\na.png,"never closed\nb.png,x\n', "never closed"),
-        ("file,file\na,b\n", "more than once"),
+        ("file,file\na,b\n", r"more than one column; got data\.columns\.image=file \(file, file\)"),
     ],
 )
 def test_broken_tables(tmp_path, text, message):
