@@ -12,6 +12,7 @@ _SUMMARY = {
     "index": "pair scans with reports, split by patient, say what was not paired",
     "phantom": "make studies with known findings",
     "finetune": "train a model, resumable at any step",
+    "tune": "search for the settings that train best",
     "evaluate": "score a run with baselines and intervals",
     "score": "draft reports for a folder of studies",
 }

@@ -60,6 +60,8 @@ class Reason(StrEnum):
     REPORT_SHARED = "report_shared"
     REPORT_SURPLUS = "report_surplus"
     SECTION_MISSING = "section_missing"
+    LABEL_MISSING = "label_missing"
+    LABEL_UNKNOWN = "label_unknown"
     SPLIT_UNKNOWN = "split_unknown"
     ROW_INVALID = "row_invalid"
     STUDY_DUPLICATE = "study_duplicate"

@@ -12,6 +12,7 @@ STAGES = {
     "index": "medmm.pipelines.index:main",
     "phantom": "medmm.pipelines.phantom:main",
     "finetune": "medmm.pipelines.finetune:main",
+    "tune": "medmm.pipelines.tune:main",
     "evaluate": "medmm.pipelines.evaluate:main",
     "score": "medmm.pipelines.score:main",
 }
@@ -29,6 +30,7 @@ READERS = {
     "vqa-rad": "medmm.data.readers.vqa_rad:read",
 }
 LABELS = {
+    "phantom": "medmm.data.readers.phantom:labels",
     "decathlon": "medmm.data.readers.decathlon:labels",
     "nnunet": "medmm.data.readers.nnunet:labels",
 }
@@ -47,9 +49,24 @@ LAYOUTS = {
 }
 TASKS = {
     "report_gen": "medmm.tasks.report_gen:ReportGeneration",
+    "classification": "medmm.tasks.classification:Classification",
+    "vqa": "medmm.tasks.vqa:VisualQuestionAnswering",
+    "segmentation": "medmm.tasks.segmentation:Segmentation",
 }
 EVALUATIONS = {
     "report_gen": "medmm.scoring.report_evaluation:evaluate_model",
+    "classification": "medmm.scoring.classification_evaluation:evaluate_model",
+    "vqa": "medmm.scoring.vqa_evaluation:evaluate_model",
+    "segmentation": "medmm.scoring.segmentation_evaluation:evaluate_model",
+}
+GATHERERS = {
+    "segmentation": "medmm.training.case_material:gather",
+}
+PLANNERS = {
+    "segmentation": "medmm.training.case_plan:plan",
+}
+STREAMS = {
+    "segmentation": "medmm.scoring.outline_stream:OutlineStream",
 }
 JUDGES = {
     "radgraph": "medmm.metrics.radgraph:RadGraphJudge",
@@ -60,7 +77,7 @@ LABELERS = {
 }
 TABLES = {
     "judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS,
-    "evaluation": EVALUATIONS,
+    "evaluation": EVALUATIONS, "gatherer": GATHERERS, "planner": PLANNERS, "stream": STREAMS,
     "labeler": LABELERS,
 }  # fmt: skip
 

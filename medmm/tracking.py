@@ -133,7 +133,9 @@ class MlflowTracker:
 
 
 @contextmanager
-def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -> Iterator[Tracker]:
+def open_tracker(
+    config: TrackingConfig, name: str, run_id: str | None = None, parent: str | None = None
+) -> Iterator[Tracker]:
     """Open a run in the configured store, or a tracker that keeps nothing.
 
     Once it is open, no failure of the store is raised: it is said once as a warning of the logger ``medmm.tracking``.
@@ -142,6 +144,7 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
         config: Store, experiment and whether to track at all.
         name: Name of the run, shown in MLflow; no patient data.
         run_id: An earlier run to go on with; a new one if the store does not know it.
+        parent: The run that this one is a part of; that run may be open meanwhile, but takes nothing.
 
     Raises:
         UsageError: The store cannot be reached, or is the ``file:`` store that MLflow no longer writes to.
@@ -153,7 +156,7 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
     os.environ.update({key: value for key, value in _SILENT.items() if key not in os.environ})
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_STORE
     with _patience() as ours:
-        tracker = MlflowTracker(_open(uri, config.experiment, name, run_id), ours)
+        tracker = MlflowTracker(_open(uri, config.experiment, name, run_id, parent), ours)
         status = "FAILED"
         try:
             yield tracker
@@ -165,12 +168,12 @@ def open_tracker(config: TrackingConfig, name: str, run_id: str | None = None) -
             tracker.end(status)
 
 
-def _open(uri: str, experiment: str, name: str, run_id: str | None) -> str:
+def _open(uri: str, experiment: str, name: str, run_id: str | None, parent: str | None) -> str:
     """Start a run and give its id."""
     _quieten()
     try:
         with _alone(uri):
-            return _start(uri, experiment, name, run_id)
+            return _start(uri, experiment, name, run_id, parent)
     except _troubles() as error:
         raise _refusal(error, uri) from error
 
@@ -193,7 +196,7 @@ def _alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _start(uri: str, experiment: str, name: str, run_id: str | None) -> str:
+def _start(uri: str, experiment: str, name: str, run_id: str | None, parent: str | None) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -203,7 +206,11 @@ def _start(uri: str, experiment: str, name: str, run_id: str | None) -> str:
     with suppress(MlflowException):  # the store does not know it
         known = mlflow.get_run(run_id).info.run_id if run_id else None
     mlflow.enable_system_metrics_logging()
-    return str(mlflow.start_run(run_id=known, run_name=None if known else name).info.run_id)
+    return str(
+        mlflow.start_run(
+            run_id=known, run_name=None if known else name, nested=parent is not None, parent_run_id=parent
+        ).info.run_id
+    )
 
 
 def _refusal(error: Exception, uri: str) -> ResourceError | UsageError:

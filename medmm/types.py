@@ -114,12 +114,13 @@ class Report:
     """A radiology report.
 
     Attributes:
-        raw: The text as it came, to which every offset refers.
+        raw: The text as it came, but for what ``repaired`` says; every offset refers to it.
         sections: Section name (one of ``SECTIONS``) to its text with offsets, in the order of the text.
         sentences: All sentences of all sections, in the order of the text.
         source_format: ``text``, ``openi_xml``, ...
         language: ISO 639-1 code; ``und`` where the text does not say.
         days_after: Days from the study to the report where both say their day; below 0 the report is the older one.
+        repaired: Whether the source was UTF-8 read as another encoding (``OedÃ¨me``), undone in ``raw``.
     """
 
     raw: str
@@ -128,6 +129,7 @@ class Report:
     source_format: str = "text"
     language: str = "en"
     days_after: int | None = None
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,29 +275,6 @@ class Prediction:
     abstained: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def left_out_notes(reasons: Mapping[int, Reason], images: int) -> tuple[str, ...]:
-    """Say which images of a study the model did not see: ``image 2 of 3 left out: decode_failed``.
-
-    Args:
-        reasons: Place of an image among the study's, counted from 0, to why it was left out.
-        images: Number of the study's images.
-
-    Returns:
-        One sentence an image; neighbours that were left out for the same reason share one.
-    """
-    runs: list[tuple[int, int]] = []
-    for place in sorted(reasons):
-        if runs and runs[-1][1] == place - 1 and reasons[runs[-1][0]] is reasons[place]:
-            runs[-1] = (runs[-1][0], place)
-        else:
-            runs.append((place, place))
-    return tuple(
-        (f"image {first + 1}" if first == last else f"images {first + 1} to {last + 1}")
-        + f" of {images} left out: {reasons[first]}"
-        for first, last in runs
-    )
 
 
 def study_tag(study_id: str) -> str:

@@ -24,6 +24,7 @@ SMALL = {
         "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3,
         "workers": 0,
     },
+    "classification": {"minimum": 2},
     "generate": {"max_tokens": 24},
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from medmm.config.schema import Config, LabelerConfig
+from medmm.config.evaluation import LabelerConfig
+from medmm.config.schema import Config
 
 
 def deidentified(config: Config) -> dict[str, Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from medmm.config.evaluation import EvaluateConfig, LabelerConfig
+from medmm.config.segmentation import SegmentationConfig
 from medmm.config.sources import ColumnsConfig, DataConfig, Fraction, PhantomConfig, Section, SplitConfig
+from medmm.config.tasks import ClassificationConfig, ReliabilityConfig
+from medmm.config.tune import TuneConfig
+from medmm.config.vqa import VqaConfig
 
 __all__ = ["ColumnsConfig", "Config", "DataConfig", "PhantomConfig", "SplitConfig"]
 
 TargetSection = Literal["findings", "impression"]
-Tokenizer = Literal["ptb", "r2gen", "r2gen_mimic", "plain", "characters"]
-MetricGroup = Literal["text", "meteor", "chrf", "clinical", "chexpert", "attributes", "errors", "priors"]
-METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
 
 
 class PreprocessConfig(Section):
@@ -85,6 +87,8 @@ class ModelConfig(Section):
     encoder: EncoderConfig = EncoderConfig()
     findings: FindingHeadConfig = FindingHeadConfig()
     decoder: DecoderConfig = DecoderConfig()
+    init: str | None = None
+    """Run directory whose weights are taken where name and shape fit; None starts at random."""
     prefix_grid: int = Field(default=4, ge=1, le=32)
     """Most image tokens of a view along each axis that the language model reads; finer maps are averaged to it."""
     max_views: int = Field(default=2, ge=1, le=8)
@@ -100,7 +104,8 @@ class TargetConfig(Section):
     """Take the whole text of notes that have no headings at all."""
     without_priors: bool = False
     """Leave comparisons with earlier studies (``stable``, ``new``, ``compared to``) out of what a model learns: one
-    study does not show them. English; the references that ``evaluate`` compares with stay as they were written."""
+    study does not show them. English, Spanish, German, French and Chinese; the references that ``evaluate`` compares
+    with stay as they were written."""
 
 
 class AugmentConfig(Section):
@@ -135,6 +140,9 @@ class TrainConfig(Section):
     warmup: Fraction = 0.05
     """Share of the steps with a rising learning rate; a cosine falls after it."""
     clip_norm: float = Field(default=1.0, gt=0)
+    adapt: str = Field(default="full", pattern=r"^(full|head|last-[1-9]\d?)$")
+    """``full``: everything learns; ``head``: neither the encoder's backbone nor a language model that came with
+    weights; ``last-K``: their last K blocks do. For a run that starts from ``model.init``."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights; 0 switches it off. The average is what is evaluated and saved."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -168,60 +176,6 @@ class GenerateConfig(Section):
     batch_size: int = Field(default=32, ge=1)
 
 
-class LabelerConfig(Section):
-    """What reads findings in references and drafts when a run is evaluated; training reads with the packaged rules."""
-
-    name: Literal["rules", "huggingface"] = "rules"
-    """``rules`` needs nothing but the package; ``huggingface`` is a text classifier in a local folder."""
-    vocabulary: Path | None = None
-    """A YAML file that is merged over the packaged vocabulary; only for ``rules``."""
-    source: Path | None = None
-    """The classifier's folder; only for ``huggingface``."""
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> LabelerConfig:
-        if (self.name == "huggingface") != (self.source is not None):
-            raise ValueError("labeler.source is the folder of labeler.name=huggingface: give both or none")
-        if self.name != "rules" and self.vocabulary is not None:
-            raise ValueError("labeler.vocabulary is for labeler.name=rules")
-        return self
-
-
-class EvaluateConfig(Section):
-    """How a run is scored."""
-
-    tokenizer: Tokenizer = "ptb"
-    """``ptb``: lower case, Penn-Treebank-like words without punctuation; ``r2gen``, ``r2gen_mimic``: what that
-    repository's cleaning of IU X-Ray and of MIMIC-CXR leaves; ``plain``: lower case, cut at white space;
-    ``characters``: every Chinese, Japanese or Korean character is a word."""
-    cleaning: Literal["none", "masks"] = "none"
-    """Before texts are cut into words. ``masks`` takes out what de-identification left (``XXXX``, ``___``)."""
-    metrics: tuple[MetricGroup, ...] = METRIC_GROUPS
-    """Groups of metrics: ``text`` is BLEU, ROUGE-L and CIDEr-D, ``clinical`` F1 by finding, ``chexpert`` F1 of the 14
-    and 5 CheXpert classes, ``attributes`` side, zone and severity, ``errors`` findings made up and left out, ``priors``
-    comparisons with earlier studies."""
-    uncertain: Literal["negative", "positive", "ignored"] = "negative"
-    """What an uncertain mention counts as for 14, 5 and all classes; in ``clinical_f1_macro`` it is never present."""
-    bertscore_model: Path | None = None
-    """Local folder of a Hugging Face encoder; None leaves BERTScore out."""
-    judges: tuple[str, ...] = ()
-    """Scores by others' models: ``radgraph``, an entry point of ``medmm.judges``, or ``module:attribute``."""
-    min_positives: int = Field(default=10, ge=1)
-    """Findings with fewer positives are left out of macro averages."""
-    bootstrap: int = Field(default=1000, ge=0)
-    """Resamples of patients behind a confidence interval; 0 leaves intervals out."""
-    baselines: bool = True
-
-    @model_validator(mode="after")
-    def _something_is_measured(self) -> EvaluateConfig:
-        if "text" not in self.metrics and "clinical" not in self.metrics:
-            raise ValueError("evaluate.metrics must hold text or clinical")
-        twice = sorted({name for name in self.metrics if self.metrics.count(name) > 1})
-        if twice:
-            raise ValueError(f"evaluate.metrics names {', '.join(twice)} twice")
-        return self
-
-
 class TrackingConfig(Section):
     """MLflow."""
 
@@ -248,6 +202,8 @@ class ScoreConfig(Section):
     batch_size: int = Field(default=16, ge=1)
     workers: int | None = Field(default=None, ge=0)
     """Reading processes; None: one a core."""
+    questions: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """What a ``vqa`` run is asked of every study; the first one where a study is given without question."""
 
 
 class Config(Section):
@@ -255,7 +211,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     """Format of this file."""
-    task: Literal["report_gen"] = "report_gen"
+    task: Literal["report_gen", "classification", "vqa", "segmentation"] = "report_gen"
     seed: int = Field(default=0, ge=0)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto``: cuda where there is one, else cpu."""
@@ -263,6 +219,10 @@ class Config(Section):
     preprocess: PreprocessConfig = PreprocessConfig()
     cache: CacheConfig = CacheConfig()
     target: TargetConfig = TargetConfig()
+    classification: ClassificationConfig = ClassificationConfig()
+    reliability: ReliabilityConfig = ReliabilityConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    vqa: VqaConfig = VqaConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     generate: GenerateConfig = GenerateConfig()
@@ -270,6 +230,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     tracking: TrackingConfig = TrackingConfig()
+    tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")
     def _encoder_takes_the_images(self) -> Config:

@@ -51,6 +51,8 @@ class PhantomConfig(Section):
     objects: tuple[Literal["report", "segmentation", "structure_set"], ...] = ()
     """What DICOM holds beside the images: ``report`` (SR instead of text), ``segmentation`` (SEG of the findings),
     ``structure_set`` (RTSTRUCT, of CT series)."""
+    organs: bool = False
+    """Masks of lungs and heart beside those of a radiograph's findings; CT has them in its label map."""
     layout: str | None = None
     """Layout of a public collection that ``medmm phantom`` writes (``openi``, ``mimic-cxr``, ...); None for its own."""
 
@@ -108,11 +110,17 @@ class SplitConfig(Section):
     """Share of patients for validation."""
     test: Fraction = 0.2
     """Share of patients for testing."""
+    folds: int | None = Field(default=None, ge=2, le=50)
+    """Cut the patients into so many parts of one size and test on one of them; takes the place of ``test``."""
+    fold: int = Field(default=0, ge=0)
+    """Which of them, counted from 0."""
     seed: int = 0
     """Orders the patients; apart from the run's seed, so that seeds can be compared on one split."""
 
     @model_validator(mode="after")
     def _some_training(self) -> SplitConfig:
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold {self.fold} is none of {self.folds or 1} folds, which are counted from 0")
         if self.val + self.test >= 1:
             raise ValueError(
                 f"val + test must be under 1, got {self.val + self.test:g}: no patient is left to train on"

@@ -107,11 +107,7 @@ class StudyDataset:
         Returns:
             Indices into ``samples``; one batch of all where there are fewer than ``size``.
         """
-        generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, "order")))
-        shuffled = generator.permutation(len(self.samples))
-        if len(shuffled) <= size:
-            return [shuffled]
-        return list(shuffled[: len(shuffled) // size * size].reshape(-1, size))
+        return shuffled_batches(len(self.samples), self.seed, epoch, size)
 
     def in_turn(self, size: int) -> list[npt.NDArray[np.int64]]:
         """Every sample once, the short ones first, in batches of at most ``size``."""
@@ -146,7 +142,7 @@ class StudyDataset:
         images = np.zeros((*mask.shape, *shape), dtype=np.float32)
         for study_id, target in zip(ids, images, strict=True):
             stored = np.stack([self.cache.stored[row] for row in self.cache.rows[study_id]])
-            generator = np.random.Generator(np.random.Philox(key=_key(self.seed, epoch, study_id)))
+            generator = draws(self.seed, epoch, study_id)
             target[: len(stored)] = augment(stored, changes, generator)
         return images
 
@@ -204,7 +200,15 @@ def ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
         thread.join()
 
 
-def _key(seed: int, epoch: int, name: str) -> npt.NDArray[np.uint64]:
-    """The 128 bits that a Philox generator (Salmon et al. 2011) starts from."""
+def draws(seed: int, epoch: int, name: str) -> np.random.Generator:
+    """A Philox generator (Salmon et al. 2011) whose 128 bits of key depend on the three alone."""
     digest = hashlib.blake2b(f"{seed}\0{epoch}\0{name}".encode(), digest_size=16).digest()
-    return np.frombuffer(digest, dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype=np.uint64)))
+
+
+def shuffled_batches(number: int, seed: int, epoch: int, size: int) -> list[npt.NDArray[np.int64]]:
+    """Indices of ``number`` samples in batches of ``size``, at random by (seed, epoch); one batch where they are fewer."""
+    shuffled = draws(seed, epoch, "order").permutation(number)
+    if number <= size:
+        return [shuffled]
+    return list(shuffled[: number // size * size].reshape(-1, size))

@@ -34,6 +34,7 @@ def schema() -> pa.Schema:
     import pyarrow as pa
 
     fields = [pa.field(name, pa.string()) for name in _TEXTS] + [pa.field(name, pa.int32()) for name in _NUMBERS]
+    fields.append(pa.field("report_repaired", pa.bool_()))
     lists = [pa.field("spacing_mm", pa.list_(pa.float64()))]
     lists += [pa.field(name, pa.list_(pa.string())) for name in ("priors", "slices")]
     return pa.schema(fields + lists)
@@ -151,6 +152,7 @@ def _report_record(report: Report | None) -> Row:
         "report_format": report.source_format,
         "report_language": report.language,
         "report_days_after": report.days_after,
+        "report_repaired": report.repaired,
         "report_parts": _dump(parts),
     }
 
@@ -167,6 +169,7 @@ def _report(row: Row) -> Report | None:
         source_format=row["report_format"],
         language=row["report_language"],
         days_after=row.get("report_days_after"),
+        repaired=bool(row.get("report_repaired")),
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from pathlib import Path
 from medmm.data.readers._common import LoneKey
 from medmm.data.records import Row, fingerprint, rows_of, schema
 from medmm.data.splits import Member, in_several
-from medmm.io.atomic import PREFIX, full_disk_named
+from medmm.io.atomic import full_disk_named, temporary_beside
 from medmm.types import SPLITS, Study
 
 _GROUP_ROWS = 4096
@@ -151,11 +149,5 @@ def spool_beside(path: Path) -> Iterator[Spool]:
         ResourceError: The disk is full.
         UsageError: The folder cannot be written.
     """
-    with full_disk_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=".parquet", dir=path.parent)
-        os.close(handle)
-    try:
-        yield Spool(Path(name), path)
-    finally:
-        os.unlink(name)
+    with temporary_beside(path) as temporary:
+        yield Spool(temporary, path)

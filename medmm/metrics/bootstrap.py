@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from medmm.errors import UsageError
 
+LEAST_PATIENTS = 5
+"""Of fewer patients nothing can be said about others: no interval and no p-value."""
 _CHUNK_CELLS = 4_000_000  # bounds a chunk of counts to 32 MB
 
 
@@ -30,10 +32,7 @@ def resample_counts(patients: Sequence[str], resamples: int, seed: int) -> Itera
     Raises:
         UsageError: There is no study, or no resample.
     """
-    if not len(patients) or resamples < 1:
-        raise UsageError(
-            "a bootstrap needs studies and resamples", got=f"{len(patients)} studies, {resamples} resamples"
-        )
+    _require_some(patients, resamples)
     cluster = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1].reshape(-1)
     clusters = int(cluster.max()) + 1
     generator = np.random.default_rng(seed)
@@ -63,7 +62,7 @@ def intervals(
         level: Share of the resamples inside the interval.
 
     Returns:
-        Score name to (low, high).
+        Score name to (low, high); nothing for fewer than :data:`LEAST_PATIENTS` patients.
 
     Raises:
         UsageError: There is no study, or no resample.
@@ -87,11 +86,14 @@ def replicates(
         seed: Seed of the draws.
 
     Returns:
-        Score name to ``[resamples]``.
+        Score name to ``[resamples]``; nothing for fewer than :data:`LEAST_PATIENTS` patients.
 
     Raises:
         UsageError: There is no study, or no resample.
     """
+    _require_some(patients, resamples)
+    if not enough(patients):
+        return {}
     collected: dict[str, list[npt.NDArray[np.float64]]] = {}
     for counts in resample_counts(patients, resamples, seed):
         for name, values in scores(counts).items():
@@ -127,6 +129,11 @@ def interval(
     return percentiles(np.asarray(values, np.float64), level)
 
 
+def enough(patients: Sequence[str]) -> bool:
+    """Whether studies of these patients, one entry a study, can say anything about other patients."""
+    return len(set(patients)) >= LEAST_PATIENTS
+
+
 def percentiles(values: npt.NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
     """The interval that holds the middle ``level`` of ``[resamples]`` values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -144,3 +151,10 @@ def two_sided_p(differences: npt.NDArray[np.float64]) -> float:
     """
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
+
+
+def _require_some(patients: Sequence[str], resamples: int) -> None:
+    if not len(patients) or resamples < 1:
+        raise UsageError(
+            "a bootstrap needs studies and resamples", got=f"{len(patients)} studies, {resamples} resamples"
+        )

@@ -14,6 +14,8 @@ import numpy as np
 from medmm.errors import UsageError
 from medmm.metrics.ngrams import Counts, Floats, Ints, Pairs, Words, by_text, ngram_counts, numbered
 
+CIDER_D = "medmm.metrics.cider, sigma 6"
+"""Its name beside the numbers."""
 _SIGMA = 6.0
 _TOP = 10.0
 

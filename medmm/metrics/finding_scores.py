@@ -43,7 +43,7 @@ class FindingScores:
         truth: ``[n, findings]`` whether the finding is there.
         drafted: ``[n, findings]`` whether the draft says so.
         counted: ``[n, findings]`` whether the study counts for the finding.
-        support: Positives of every finding looked at among the studies that count, also of those left out.
+        support: Positives in truth of every finding looked at, also of those left out.
         uncertain: What an uncertain mention counts as.
         notes: What was left out, and why.
         suffix: Says in every score's name which findings are meant, such as ``_14``; empty for those of the truth.
@@ -111,7 +111,8 @@ def finding_scores(
         drafted: Each study's findings read from its draft, in the same order.
         names: Findings to look at; None looks at every one that the truth names.
         uncertain: What an uncertain mention counts as, on either side.
-        min_positives: Findings with fewer positives in the truth are left out.
+        min_positives: Findings with fewer positives in the truth are left out, whatever the drafts say: averages of any
+            two sets of drafts of the same studies are over the same findings.
         suffix: Of the scores' names.
 
     Raises:
@@ -121,8 +122,7 @@ def finding_scores(
     looked_at = sorted({name for findings in truth for name in findings} if names is None else set(names))
     there, doubted = statuses(truth, looked_at, uncertain)
     said, unsure = statuses(drafted, looked_at, uncertain)
-    counted = ~(doubted | unsure)
-    positives = (there & counted).sum(0)
+    positives = there.sum(0)
     kept = [at for at, number in enumerate(positives) if number >= min_positives]
     support = {name: int(number) for name, number in zip(looked_at, positives, strict=True)}
     left = [f"{name} ({support[name]})" for at, name in enumerate(looked_at) if at not in set(kept) and support[name]]
@@ -131,7 +131,7 @@ def finding_scores(
         notes = (f"no clinical F1: no finding is present in at least {min_positives} of {len(truth)} studies",)
     elif left:
         notes = (f"findings with fewer than {min_positives} positives are left out: {', '.join(left)}",)
-    names = tuple(looked_at[at] for at in kept)
+    counted, names = ~(doubted | unsure), tuple(looked_at[at] for at in kept)
     return FindingScores(names, there[:, kept], said[:, kept], counted[:, kept], support, uncertain, notes, suffix)
 
 

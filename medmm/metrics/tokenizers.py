@@ -51,9 +51,9 @@ def ptb_tokens(text: str) -> list[str]:
     """Cut ``text`` as the Penn Treebank tokenizer does, in lower case and without punctuation.
 
     Brackets stay as ``-lrb-`` and ``-rrb-``: pycocoevalcap lists them for removal in capitals only, so they stay
-    there too.
+    there too. White space of any kind parts words, as it does wherever pycocoevalcap cuts what the tokenizer joined.
     """
-    lowered = _PTB_NOT.sub(" n't", text.lower()).replace("cannot", "can not")
+    lowered = _PTB_NOT.sub(" n't", " ".join(text.lower().split())).replace("cannot", "can not")
     tokens: list[str] = []
     for match in _PTB_TOKEN.finditer(lowered.replace(" n't", " \x00")):
         token = match.group()

@@ -6,7 +6,7 @@ Shape legend: B images, C channels (1), D H W voxels, S spatial axes (H W, or D 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,43 @@ def build_encoder(config: EncoderConfig, shape: Sequence[int]) -> ImageEncoder:
     if config.spatial_dims == 2:
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return encoder
+
+
+def build_backbone(config: EncoderConfig, shape: Sequence[int]) -> nn.Module:
+    """Build the network of an encoder alone, whose parameters are those that the encoder has under ``backbone.``.
+
+    Raises:
+        ValueError: As :func:`build_encoder`; or the network has no stages.
+    """
+    if config.name == "vit":
+        raise ValueError("vit has no stages of falling size")
+    return build_encoder(config, shape).backbone
+
+
+def stage_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
+    """The last map of every size that a backbone goes through, from the finest to the coarsest.
+
+    Args:
+        backbone: Of any encoder but ``vit``.
+        images: ``[B, 1, *S]``, normalised.
+    """
+    maps: list[Tensor] = []
+    current = images
+    for layer in _layers(backbone):
+        following = layer(current)
+        if following.shape[2:] != current.shape[2:] and current is not images:
+            maps.append(current)
+        current = following
+    return [*maps, current]
+
+
+def _layers(backbone: nn.Module) -> Iterator[nn.Module]:
+    """The layers that a backbone is a chain of: of DenseNet, those of its ``features`` and the last activation."""
+    for child in (backbone.stages if isinstance(backbone, _ResNetMaps) else backbone.children()):
+        if isinstance(child, nn.Sequential) and not isinstance(backbone, _ResNetMaps):
+            yield from child
+        else:
+            yield child
 
 
 _Built = tuple[nn.Module, int, tuple[int, ...]]

@@ -28,12 +28,13 @@ _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:19|20)\d\d"
 _CLOCK = r"(?:[ T,]+(?:at\s+)?\d{1,2}:\d\d(?::\d\d)?(?:\s*[aApP]\.?[mM]\b\.?)?)"
 _W = r"[A-ZÀ-ÖØ-Þ][\w'’-]*"
-_CAP = r"[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[a-zà-öø-ÿ]+(?:[-'’]?[A-ZÀ-ÖØ-Þ][a-zà-öø-ÿ]+)*"
+_CAP = r"[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[a-zß-öø-ÿ]+(?:[-'’]?[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]+)*"
 _UP = r"[A-ZÀ-ÖØ-Þ][A-ZÀ-ÖØ-Þ'’-]+"
-_ONE = rf"(?:{_CAP}|{_UP})"
+ONE = rf"(?:{_CAP}|{_UP})"
+"""A capitalised word, or one in capitals."""
 _PARTICLE = r"(?:(?:van|von|de|der|den|la|le|del|di|da|dos|bin|al|el|ter|St\.?|Mc|O')[ -])"
-_NAME = rf"(?:(?:{_ONE}|[A-Z]\.?)[ ]+){{0,3}}{_PARTICLE}{{0,2}}{_ONE}(?:[ ](?:Jr|Sr|II|III|IV)\b\.?)?"
-_LAST_FIRST = rf"{_PARTICLE}{{0,2}}{_ONE},[ ]*{_ONE}(?:[ ]+(?:{_ONE}|[A-Z]\b\.?))?"
+_NAME = rf"(?:(?:{ONE}|[A-Z]\.?)[ ]+){{0,3}}{_PARTICLE}{{0,2}}{ONE}(?:[ ](?:Jr|Sr|II|III|IV)\b\.?)?"
+_LAST_FIRST = rf"{_PARTICLE}{{0,2}}{ONE},[ ]*{ONE}(?:[ ]+(?:{ONE}|[A-Z]\b\.?))?"
 _CREDENTIAL = (
     r"(?:M\.?D\.?|D\.?O\.?|Ph\.?D\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?-?C|R\.?T\.?|MBBS|FRCR|FACR|DABR|ARNP|APRN|CRNP|MBChB)"
 )
@@ -68,10 +69,13 @@ def _rule(kind: str, pattern: str, hint: tuple[str, ...] = (), flags: int = 0) -
 
 _I = re.IGNORECASE
 _LABELLED_NAME = rf"(?P<x>{_LAST_FIRST}|{_NAME})(?:,?[ ]*{_CREDENTIAL}\b)?"
-RULES: tuple[Rule, ...] = (
+FORMS: tuple[Rule, ...] = (
     _rule("EMAIL", r"(?P<x>(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6})", ("@",)),
     _rule("URL", r"(?P<x>\b(?:https?|ftp)://[^\s<>\"']+|\bwww\.[^\s<>\"']+[^\s<>\"'.,;)])", ("://", "www.")),
     _rule("NAME", rf"(?P<x>\b{_UP}\^{_UP}(?:\^[A-Z.]*){{0,3}}|\b{_CAP}\^{_CAP}(?:\^[A-Za-z.]*){{0,3}})", ("^",)),
+)
+"""Rules of no language."""
+RULES: tuple[Rule, ...] = (
     _rule(
         "ADDRESS",
         rf"(?P<x>\bP\.?[ ]?O\.?[ ]Box[ ]\d+(?:,[ ]*{_CAP}(?:[ ]{_CAP})*,?[ ]+{_STATE}(?:[ ]+\d{{5}}(?:-\d{{4}})?)?)?)",
@@ -134,7 +138,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "NAME",
-        rf"(?<![\w^])(?P<x>{_LAST_FIRST}|(?:{_ONE}[ ]+)(?:(?:{_ONE}|[A-Z]\.?)[ ]+){{0,2}}{_PARTICLE}?{_ONE}),?[ ]+{_CREDENTIAL}(?![\w])",
+        rf"(?<![\w^])(?P<x>{_LAST_FIRST}|(?:{ONE}[ ]+)(?:(?:{ONE}|[A-Z]\.?)[ ]+){{0,2}}{_PARTICLE}?{ONE}),?[ ]+{_CREDENTIAL}(?![\w])",
     ),
     _rule("NAME", rf"(?i:{_SIGNED})[ \t]*(?:(?i:dr)\b\.?[ ]+)?{_LABELLED_NAME}"),
     _rule(
@@ -150,12 +154,12 @@ RULES: tuple[Rule, ...] = (
     _rule("NAME", rf"(?m:^[ \t]*/?s/[ ]*)(?P<x>{_NAME})", ("s/",)),
     _rule(
         "HOSPITAL",
-        rf"(?P<x>\b(?:St\.?[ ]|Saint[ ]|Mount[ ]|Mt\.?[ ])?(?:(?!The\b|At\b|In\b|From\b|To\b){_ONE}(?:'s|’s)?[ ])(?:(?:{_ONE}(?:'s|’s)?|of|and|the|&)[ ]){{0,4}}{_HOSPITAL})\b",
+        rf"(?P<x>\b(?:St\.?[ ]|Saint[ ]|Mount[ ]|Mt\.?[ ])?(?:(?!The\b|At\b|In\b|From\b|To\b){ONE}(?:'s|’s)?[ ])(?:(?:{ONE}(?:'s|’s)?|of|and|the|&)[ ]){{0,4}}{_HOSPITAL})\b",
         ("Hospital", "Medical", "Clinic", "Health", "Infirmary", "Imaging", "Radiology", "Center", "Hospice", "Home"),
     ),
     _rule("HOSPITAL", rf"(?P<x>\bUniversity[ ]of[ ]{_CAP}(?:[ ]{_CAP}){{0,2}})", ("University",)),
 )
-"""All rules."""
+"""Rules of English, and of what looks the same everywhere."""
 
 _NO_NAMES = frozenset(
     "kerley swan ganz hodgkin hodgkin's hodgkins schmorl schmorl's baker baker's colles bochdalek morgagni ghon pancoast hampton"
@@ -165,16 +169,31 @@ _NO_NAMES = frozenset(
     " valsalva trendelenburg lordotic boerhaave macleod kartagener luftsichel bird's meckel's the this there no none impression findings"
     " comparison indication technique history chest heart lungs lung left right normal xxxx pa ap lateral view views clinical exam report"
     " study of and or in with at by on for to from is was were are patient emergency room department icu er floor team service office staff"
-    " nurse physician radiologist resident unknown yes not available pending report".split()
+    " nurse physician radiologist resident unknown yes not available pending report"
+    " varón varon mujer hombre niño niña paciente hallazgos impresión conclusión radiografía tórax estudio informe técnica indicación urgencias servicio derecho"
+    " izquierdo sin no se el la en con desconocido mann frau männlich weiblich patient patientin befund beurteilung röntgen thorax aufnahme untersuchung klinik"
+    " fragestellung kein keine herz lunge lungen rechts links unbekannt homme femme garçon fille patiente résultat résultats conclusion indication radiographie"
+    " examen absence pas sans le les une un inconnu service urgences coeur cœur poumons hodgkin homans".split()
+)
+_TITLE_WORDS = frozenset(
+    "dr dra dres drs prof sr sra srta don doña herr herrn frau doktor docteur docteure pr m mme mlle med".split()
 )
 _TITLES = re.compile(rf"^(?:drs?|mr|mrs|ms|prof)\.?\s+|,?\s*\b{_CREDENTIAL}$", re.IGNORECASE)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {
+    prefix: number
+    for number, prefixes in enumerate(
+        ("jan ene jän", "feb fév fev", "mar mär", "apr abr avr", "may mai", "jun juin", "jul juil", "aug ago aoû aou", "sep set",
+         "oct okt", "nov", "dec dic dez déc"), 1
+    )
+    for prefix in prefixes.split()
+}  # fmt: skip
+"""First letters of months in English, Spanish, German and French."""
 
 
 def is_no_name(words: str) -> bool:
-    """Whether words in the place of a name are an eponym, a heading or any other word of radiology."""
+    """Whether words in the place of a name are an eponym, a heading, a title alone or any other word of radiology."""
     parts = [part for part in re.split(r"[\s,^.]+", words.lower()) if part]
-    return not parts or parts[0] in _NO_NAMES or parts[-1] in _NO_NAMES
+    return not parts or set(parts) <= _TITLE_WORDS or parts[0] in _NO_NAMES or parts[-1] in _NO_NAMES
 
 
 def without_tail(words: str) -> str:
@@ -185,33 +204,49 @@ def without_tail(words: str) -> str:
 
 
 def name_key(words: str) -> str:
-    """The surname: the part before a comma or caret, else the last word."""
+    """The surname: the part before a comma or caret, else the word in capitals among others, else the last word."""
     words = _TITLES.sub("", words.strip())
     first = re.split(r"[,^]", words)[0].strip()
     parts = [
         part for part in re.split(r"\s+", first) if part.rstrip(".").lower() not in {"jr", "sr", "ii", "iii", "iv"}
     ]
+    capitals = [part for part in parts if len(part) > 2 and part.isupper()]  # noqa: PLR2004
+    if 0 < len(capitals) < len(parts) and not any("." in part for part in parts):
+        parts = capitals
     return parts[-1].strip(".'’").lower() if parts else ""
 
 
-def day_of(words: str) -> date | None:
-    """The day that a date names, month first where both orders may be; None where day, month or year is missing."""
+def day_of(words: str, day_first: bool = False) -> date | None:
+    """The day that a date names; None where day, month or year is missing.
+
+    Args:
+        words: The date.
+        day_first: Which is tried first of ``12/03`` and ``12.03``: month first, as in America, or the day.
+    """
     text = words.lower()
-    month_name = re.search(r"[a-z]{3,}", re.sub(r"\b(?:\w+day|of|at|th|st|nd|rd)\b", "", text))
-    numbers = [int(number) for number in re.findall(r"\d+", text.split(":")[0])]
+    numbers = [int(number) for number in re.findall(r"\d+", re.split("[:：时]", text)[0])]
     if re.fullmatch(r"\d{8}(?:\d{4,6})?", text.strip()):
         numbers = [int(text[:4]), int(text[4:6]), int(text[6:8])]
-    if month_name and month_name[0][:3] in _MONTHS:
-        month = _MONTHS.index(month_name[0][:3]) + 1
+    month = _month_named(text)
+    if month:
         order = [(numbers[1], month, numbers[0])] if len(numbers) > 1 else []
     elif len(numbers) > 2:  # noqa: PLR2004
         first, second, third = numbers[:3]
-        order = [(first, second, third)] if first > 31 else [(third, first, second), (third, second, first)]  # noqa: PLR2004
+        order = [(third, first, second), (third, second, first)]
+        order = [(first, second, third)] if first > 31 else order[:: -1 if day_first else 1]  # noqa: PLR2004
     else:
         order = []
-    for year, month, day in order:
+    for year, number, day in order:
         try:
-            return date(year + 2000 if year < 100 else year, month, day)  # noqa: PLR2004
+            return date(year + 2000 if year < 100 else year, number, day)  # noqa: PLR2004
         except ValueError:
             continue
+    return None
+
+
+def _month_named(text: str) -> int | None:
+    for word in re.findall(r"[^\W\d_]{3,}", text):
+        month = _MONTHS.get(word[:4]) or _MONTHS.get(word[:3])
+        if month and not word.endswith("day"):
+            return month
     return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from medmm.errors import Reason, ReportError
 from medmm.reports.documents import ReportDocument
-from medmm.reports.markup import decoded, html_text, plain_text
+from medmm.reports.markup import Decoded, decoded, html_text, plain_text
 from medmm.reports.parse import parse_report
 from medmm.reports.sections import find_headings
 
@@ -51,24 +51,27 @@ def read_fhir(data: bytes) -> list[ReportDocument]:
             holds
             text (``REPORT_EMPTY``).
     """
-    resources = list(_resources(_parsed(data)))
+    parsed, was_repaired = _parsed(data)
+    resources = list(_resources(parsed))
     by_reference = {name: one for one in resources for name in _names(one)}
     reports = [one for one in resources if one.get("resourceType") == "DiagnosticReport"]
     if not reports:
         got = ", ".join(sorted({str(one.get("resourceType"))[:40] for one in resources})) or "no resource"
         what = "the JSON holds no diagnostic report"
         raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="a FHIR R4 DiagnosticReport or Bundle")
-    found = [document for one in reports if not _is_laboratory(one) for document in _document(one, by_reference)]
+    wanted = [one for one in reports if not _is_laboratory(one)]
+    found = [document for one in wanted for document in _document(one, by_reference, was_repaired)]
     if not found:
         expected = "presentedForm as text, HTML or RTF, a narrative, or a conclusion"
         raise ReportError(Reason.REPORT_EMPTY, "no diagnostic report of the JSON holds text", expected=expected)
     return found
 
 
-def _parsed(data: bytes) -> list[Any]:
-    text = decoded(data)
+def _parsed(data: bytes) -> tuple[list[Any], bool]:
+    """The JSON values, and whether their text had to be repaired."""
+    text, was_repaired = decoded(data)
     try:
-        return [json.loads(text)]
+        return [json.loads(text)], was_repaired
     except RecursionError:
         pass
     except ValueError:
@@ -77,7 +80,7 @@ def _parsed(data: bytes) -> list[Any]:
         except (ValueError, RecursionError):
             lines = []
         if len(lines) > 1:
-            return lines
+            return lines, was_repaired
     raise ReportError(Reason.REPORT_UNREADABLE, "the JSON is malformed", expected="a FHIR R4 resource") from None
 
 
@@ -98,18 +101,21 @@ def _names(resource: Mapping[str, Any]) -> list[str]:
     return [f"{resource.get('resourceType')}/{name}", f"#{name}"] if isinstance(name, str) else []
 
 
-def _document(report: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Iterator[ReportDocument]:
-    text = _text(report)
+def _document(
+    report: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]], json_repaired: bool
+) -> Iterator[ReportDocument]:
+    text, form_repaired = _text(report)
     if not text.strip():
         return
     linked = [found for key in ("basedOn", "imagingStudy", "study") for found in _linked(report.get(key), others)]
     numbers = [_identifier(one, "ACSN") for one in (report, *linked)] + [
         _logical(report, key) for key in ("basedOn", "imagingStudy")
     ]
+    mended = form_repaired or (json_repaired and not text.isascii())
     patient = next(_linked([report.get("subject")], others), None)
     status = _STATUS.get(str(report.get("status")), "unknown")
     yield ReportDocument(
-        replace(parse_report(text), source_format="fhir"),
+        replace(parse_report(text), source_format="fhir", repaired=mended),
         next(filter(None, numbers), None),
         _patient_id(patient, report.get("subject")),
         next(filter(None, (_study_uid(one) for one in (report, *linked))), None),
@@ -117,9 +123,10 @@ def _document(report: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
     )
 
 
-def _text(report: Mapping[str, Any]) -> str:
+def _text(report: Mapping[str, Any]) -> Decoded:
+    """Text of a report, and whether an attachment's had to be repaired."""
     forms = [_attachment(form) for form in _maps(report.get("presentedForm"))]
-    text = next((form for form in forms if form.strip()), "")
+    text, was_repaired = next((form for form in forms if form.text.strip()), Decoded("", False))
     narrative = report.get("text")
     if not text and isinstance(narrative, Mapping) and isinstance(narrative.get("div"), str):
         text = html_text(narrative["div"])
@@ -128,26 +135,26 @@ def _text(report: Mapping[str, Any]) -> str:
     said = plain_text(conclusion) if isinstance(conclusion, str) else "; ".join(filter(None, map(_meaning, codes)))
     headings = find_headings(text)
     if not said.strip() or any("impression" in heading.names for heading in headings):
-        return text
+        return Decoded(text, was_repaired)
     if " ".join(said.split()) in " ".join(text.split()):
-        return text  # said already, under no heading or another's
+        return Decoded(text, was_repaired)  # said already, under no heading or another's
     impression = said if any("impression" in one.names for one in find_headings(said)) else f"IMPRESSION: {said}"
-    return f"{text}\n\n{impression}" if text else impression
+    return Decoded(f"{text}\n\n{impression}" if text else impression, was_repaired)
 
 
-def _attachment(form: Mapping[str, Any]) -> str:
+def _attachment(form: Mapping[str, Any]) -> Decoded:
     """Text of an attachment; empty where it is of another kind, such as a PDF, or only a link."""
     kind, _, rest = str(form.get("contentType", "")).partition(";")
     data = form.get("data")
     if kind.strip().lower() not in _READABLE or not isinstance(data, str):
-        return ""
+        return Decoded("", False)
     try:
         content = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        return ""
+        return Decoded("", False)
     charset = rest.partition("charset=")[2].strip(' "') or None
-    text = decoded(content, charset)
-    return html_text(text) if "html" in kind else plain_text(text)
+    text, was_repaired = decoded(content, charset)
+    return Decoded(html_text(text) if "html" in kind else plain_text(text), was_repaired)
 
 
 def _is_laboratory(report: Mapping[str, Any]) -> bool:

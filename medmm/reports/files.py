@@ -45,10 +45,10 @@ def read_reports(path: Path | str) -> list[ReportDocument]:
         return [ReportDocument(parse_openi_xml(data).report)]
     if len(data) > _LARGEST_TEXT and not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         _refuse(len(data), _LARGEST_TEXT)
-    text = decoded(data)
+    text, was_repaired = decoded(data)
     if fhir.is_fhir(text) or path.suffix.lower() in {".json", ".ndjson"}:
         return fhir.read_fhir(data)
-    return [ReportDocument(_of_text(text))]
+    return [ReportDocument(replace(_of_text(text), repaired=was_repaired))]
 
 
 def read_report(path: Path | str) -> Report:

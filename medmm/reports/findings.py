@@ -16,6 +16,7 @@ from medmm.reports.modifiers import Size, change_of, find_sizes, modifiers_of
 from medmm.reports.negation import find_cues, status_of
 from medmm.reports.parse import parse_report
 from medmm.reports.vocabulary import Match, Vocabulary, core_findings, load_vocabulary
+from medmm.reports.vocabulary_file import vocabulary_text
 from medmm.types import Change, Finding, Laterality, Report, Span, Status, TextPart
 
 LABELER_VERSION = "2"
@@ -57,6 +58,12 @@ class RuleLabeler:
     def version(self) -> str:
         """The rules' version and the vocabulary's digest: equal versions give equal labels."""
         return f"{LABELER_VERSION}+{self._vocabulary.digest}"
+
+    @property
+    def own_vocabulary(self) -> str | None:
+        """The user's part of the vocabulary as a file that gives the same labels, None where there is none."""
+        own = self._vocabulary.own
+        return None if own is None else vocabulary_text(own)
 
     @property
     def findings(self) -> tuple[str, ...]:

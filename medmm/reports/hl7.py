@@ -75,14 +75,14 @@ def read_hl7(data: bytes) -> list[ReportDocument]:
     if not is_hl7(data):
         what = "the file is no HL7 v2 message"
         raise ReportError(Reason.REPORT_UNREADABLE, what, expected="a file that starts with MSH, FHS or BHS")
-    text = decoded(data.replace(b"\x1c", b"\r").replace(b"\x0b", b"\r"), _charset(data))
+    text, was_repaired = decoded(data.replace(b"\x1c", b"\r").replace(b"\x0b", b"\r"), _charset(data))
     found: list[ReportDocument] = []
     kinds = set()
     for segments in _messages(text):
         kind = _field(segments[0], 9)[:3]
         kinds.add(kind)
         if kind in {"ORU", "MDM", "ORR", ""}:
-            found.extend(_documents(segments))
+            found.extend(_documents(segments, was_repaired))
     if not found:
         if kinds and not kinds & {"ORU", "MDM", ""}:
             what = "the HL7 messages are no results"
@@ -155,7 +155,8 @@ def _messages(text: str) -> Iterator[list[str]]:
         yield segments
 
 
-def _documents(segments: list[str]) -> Iterator[ReportDocument]:
+def _documents(segments: list[str], repaired: bool) -> Iterator[ReportDocument]:
+    """Reports of a message; ``repaired`` is the whole file, of which ASCII was right before."""
     head = segments[0]
     delimiters = head[3:4] + head[4:8].split(head[3:4])[0]
     patient: str | None = None
@@ -173,7 +174,8 @@ def _documents(segments: list[str]) -> Iterator[ReportDocument]:
     for order in orders:
         text = _composed(order.texts)
         if text.strip():
-            report = replace(parse_report(text), source_format="hl7")
+            mended = repaired and not text.isascii()
+            report = replace(parse_report(text), source_format="hl7", repaired=mended)
             yield ReportDocument(
                 report, order.accession, patient, order.study_uid, _STATUS.get(order.status, "unknown")
             )

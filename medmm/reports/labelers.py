@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from medmm import registry
-from medmm.config.schema import LabelerConfig
+from medmm.config.evaluation import LabelerConfig
 from medmm.types import Finding, Report
 
 

@@ -23,11 +23,12 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _CHINESE = re.compile(r"[一-鿿]")
 _OTHER_SCRIPT = re.compile(r"[Ѐ-ӿ֐-ۿऀ-ฯ฀-๿぀-ヿ가-힯]")
 _READ = 1500
-_ENOUGH = 3
+ENOUGH = 3.0
+"""Evidence that names a report's language."""
 _CHINESE_SHARE = 0.2
 
 
-def language_of(text: str, headings: Iterable[str] = ()) -> str:
+def language_of(text: str, headings: Iterable[str] = (), enough: float = ENOUGH) -> str:
     """Guess the language of a report.
 
     A heading that only one language has counts three, a function word one, shared among the languages that have it.
@@ -35,9 +36,10 @@ def language_of(text: str, headings: Iterable[str] = ()) -> str:
     Args:
         text: The report; its first 1,500 characters are read.
         headings: Its headings, as they are looked up.
+        enough: Evidence that a language needs.
 
     Returns:
-        ``en``, ``es``, ``de``, ``fr`` or ``zh``; ``und`` where the evidence is below three, or equal for two languages.
+        ``en``, ``es``, ``de``, ``fr`` or ``zh``; ``und`` where evidence is not enough, or equal for two languages.
     """
     start = text[:_READ]
     if not start.isascii():
@@ -50,11 +52,11 @@ def language_of(text: str, headings: Iterable[str] = ()) -> str:
     for heading in headings:
         for part in key_parts(heading):
             if part in LANGUAGE_OF and part not in AMBIGUOUS:
-                votes[LANGUAGE_OF[part]] += _ENOUGH
-    for word in start.lower().split():
-        languages = _LANGUAGES_OF.get(word.strip(".,;:()'"))
+                votes[LANGUAGE_OF[part]] += ENOUGH
+    for word in start.lower().replace("'", " ").replace("’", " ").split():
+        languages = _LANGUAGES_OF.get(word.strip(".,;:()"))
         if languages:
             for language in languages:
                 votes[language] += 1 / len(languages)
     (first, most), (_, second) = sorted(votes.items(), key=lambda item: -item[1])[:2]
-    return first if most >= _ENOUGH and most > second else UNKNOWN
+    return first if most >= enough and most > second else UNKNOWN

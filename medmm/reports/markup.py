@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import NamedTuple
 
 from medmm.errors import Reason, ReportError
 from medmm.reports.headings import CHINESE
@@ -28,6 +29,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _MOJIBAKE = re.compile("[ÂÃâåäæçèéïã][\x80-¿–—‘-”‚„†-•…‰‹›€™ŒœŠšŸŽžƒˆ˜]")
 _NO_CONTROL = dict.fromkeys((0x0B, 0x1C, 0x1A))
+
+
+class Decoded(NamedTuple):
+    """Text of bytes, and whether it was read as another encoding before and had to be repaired."""
+
+    text: str
+    repaired: bool
 
 
 def is_html(text: str) -> bool:
@@ -81,7 +89,7 @@ def rtf_text(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", plain.replace("\xad", "").replace("\xa0", " ")).strip()
 
 
-def decoded(data: bytes, encoding: str | None = None) -> str:
+def decoded(data: bytes, encoding: str | None = None) -> Decoded:
     """Decode a report's bytes.
 
     In this order: a byte order mark, ``encoding`` where the source names one and it fits, UTF-8, GB 18030 where that
@@ -96,7 +104,8 @@ def decoded(data: bytes, encoding: str | None = None) -> str:
         expected = "text in UTF-8, UTF-16, GB 18030, Windows-1252 or Latin-1"
         what = "the report file is binary"
         raise ReportError(Reason.REPORT_UNREADABLE, what, got="control characters", expected=expected)
-    return repaired(text)
+    mended = repaired(text)
+    return Decoded(mended, mended != text)
 
 
 def repaired(text: str) -> str:

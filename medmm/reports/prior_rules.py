@@ -1,4 +1,4 @@
-"""How a comparison is taken out of a clause, in the order in which it is done."""
+"""Comparisons with earlier studies in English: how they are worded, and how they are taken out of a clause."""
 
 # ruff: noqa: E501  a rule a line
 
@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+
+from medmm.reports.prior_form import PriorRules, compiled
 
 _OLD = r"(?:prior|previous|earlier|preceding|comparison|last|recent|old(?:er)?|remote|outside)"
 _PLACE = r"(?:chest|thoracic|thorax|abdominal|portable|pa|ap|lateral|frontal|plain|and|two|view|follow-?up|x-?ray)"
@@ -37,7 +39,7 @@ _AMOUNT = r"(?:(?:significant|interval|appreciable|definite|substantial|gross|ac
 _NOUN = r"(?:increase|decrease|improvement|worsening|progression|enlargement|reduction|change|changes|development|appearance|growth|exacerbation|placement|insertion)"
 _FORWARD = r"(?:increasing|decreasing|improving|worsening|resolving|enlarging|progressive|persistent|persisting|stable|unchanged|new|newly|interval|redemonstrated|continued|re-?demonstrated)"
 
-REFERENCE = re.compile(
+_REFERENCE = re.compile(
     rf"""(?P<comparison>
       \bcompar(?:ed|isons?|able|e|ing)\b
     | \b(?:since|than\s+on|than|from|on|to|with)\s+(?:(?:the|that|a|any)\s+)*(?:most\s+)?(?:prior|previous|earlier|preceding|last|recent|old)\s+(?:{_PLACE}\s+)*{_STUDY}\b
@@ -61,7 +63,6 @@ REFERENCE = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Words that compare with an earlier study, by kind."""
 
 
 def _present(match: re.Match[str]) -> str:
@@ -199,7 +200,7 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\bthere\s+(?:is|are)\s+(?=there\b|no\b\s*$)", ""),
     (r"^[\s,;:]+|[\s,;:]+$", ""),
 )
-CLAUSE_RULES = tuple((re.compile(pattern, re.IGNORECASE), replacement) for pattern, replacement in _RULES)
+_CLAUSE_RULES = compiled(_RULES)
 
 _ANATOMY = (
     "heart size contour contours silhouette mediastinum mediastinal cardiac cardiomediastinal hilar hilum hila lung lungs chest bones bony"
@@ -212,26 +213,56 @@ _ANATOMY = (
     " no not acute significant definite change changes abnormality disease available for prior priors previous comparison film"
     " comparisons appearing well see above however it shows show removal resolution remain sized to with be as very at all slightly mild mildly moderate moderately apparent some its their here on by xxxx"
 ).split()
-GONE = re.compile(
+_GONE = re.compile(
     r"\binterval\s+(?:\w+\s+)?(?:\w+\s+)?(?:removal|resolution|extubation|clearing|exchange|retraction|advancement)\b|\bresolution\b|\bresolved\b"
     r"|\bno\s+longer\b|\b(?:has|have)\s+(?:been\s+)?(?:\w+\s+)?(?:removed|cleared)\b",
     re.IGNORECASE,
 )
-"""What says that something is gone: without the comparison nothing can be said."""
-UNAVAILABLE = re.compile(
+_UNAVAILABLE = re.compile(
     r"\b(?:films?|stud(?:y|ies)|exams?|examinations?|radiographs?|images?|comparisons?|priors?|reports?)\b[^,;]*\b(?:un)?available\b"
     r"|\bfor\s+(?:\w+\s+)?comparison\b|\bno\s+(?:\w+\s+)?comparisons?\b|\b(?:compare|comparison|correlat\w+|consider|recommend\w*)\b[^,;]*\b(?:prior|previous|comparison|old)\b",
     re.IGNORECASE,
 )
-"""What says that there is nothing to compare with, or asks to compare."""
 _NOTHING = frozenset(_ANATOMY)
 _DENIAL = re.compile(r"\b(?:no|without|not)\b", re.IGNORECASE)
 _DENIED = re.compile(r"\b(?:abnormalit|disease|process|change|acute)", re.IGNORECASE)
 
 
-def is_said_of_nothing(words: str) -> bool:
-    """Whether a clause, rid of its comparison, names anatomy and nothing that was found of it."""
+def _is_said_of_nothing(words: str) -> bool:
     if _DENIAL.search(words) and _DENIED.search(words):
         return False
     found = re.findall(r"[a-z][a-z-]*", words.lower())
     return all(word in _NOTHING for word in found)
+
+
+_CLAUSE = re.compile(
+    r"(?:[,;]\s+(?:and\s+|but\s+|with\s+|which\s+|however,?\s+)?|\s+(?:but|however|although|and)\s+(?=(?:there|no|the)\b))"
+)
+_DANGLING = re.compile(
+    r"(?:\b(?:to|with|from|of|in|and|or|the|a|an|but|is|are|was|were|than|since|for|by|at|on|as|has|have|been|there|which|that"
+    r"|which\s+(?:is|are)|shows?|appears?|appear|demonstrates?|consider|recommend|slightly|mildly|significantly|very|however)\s*[.,;]*$)|^(?:and|or|but|of|to|with|than|since|is|are|was|were|has|have|which|that|by)\b",
+    re.IGNORECASE,
+)
+_BROKEN = re.compile(
+    r"\b(?:the|a|an|of|in|to|from|with)\s+(?:is|are|was|were|has|have|and|of|from|or|but)\b|,\s*,"
+    r"|\b(?:is|are)\s+(?:is|are|of|in size|and|or|from)\b"
+    r"|\b(?:has|have|represent|be)\s+(?:and|or)\b"
+    r"|\b(?:consider|recommended?|correlate)\s+(?:if|and|with\s+if)\b"
+    r"|\b(?:to|from|than|of)\s+(?:from|than|of|to)\b|\b(\w{2,})\s+\1\b(?<!XXXX)",
+    re.IGNORECASE,
+)
+_SUBORDINATE = re.compile(
+    r"(?:if|which|when|while|as|because|since|possibly|more|less|though|although|even|than)\b", re.IGNORECASE
+)
+
+ENGLISH = PriorRules(
+    reference=_REFERENCE,
+    clause_rules=_CLAUSE_RULES,
+    gone=_GONE,
+    unavailable=_UNAVAILABLE,
+    broken=(_DANGLING, _BROKEN),
+    clause=_CLAUSE,
+    comma=re.compile(r"[,;]\s+"),
+    subordinate=_SUBORDINATE,
+    is_said_of_nothing=_is_said_of_nothing,
+)

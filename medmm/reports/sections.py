@@ -46,8 +46,8 @@ _SUBHEADING = re.compile(r"^[ \t]*[*_]{0,3}(?P<name>[^\W\d_][\w /&]{3,40})[*_]{0
 _PARAGRAPH = re.compile(r"(?<=\S)[ \t]*\n[ \t]*\n")
 _ENDS = re.compile(r"\\\.br\\")
 
-_SENTENCE_END = re.compile(
-    r"(?<![.!?])[.!?]+[)\"']*(?=\s|$)"  # a full stop before white space
+_SENTENCE_END = re.compile(  # the first: a full stop before white space, unless it is that of "3. März 2021"
+    r"(?<![.!?])[.!?]+[)\"']*(?=\s|$)(?!(?<=\d\.)\s(?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)[a-zä]*\.?\s\d{4}\b)"
     r"|(?<=[a-z)])[.!?](?=[A-Z])"  # a full stop that lost its space: "apex.There"
     r"|[。！？；]+"
     r"|\n[ \t]*\n\s*"  # an empty line

@@ -35,7 +35,7 @@ def target_text(
     if not report.raw.strip():
         raise ReportError(Reason.REPORT_EMPTY, "the report holds no text")
     if not report.sections and whole_text:
-        return _line(report.raw, without_comparisons)
+        return _line(report.raw, report.language, without_comparisons)
     groups: dict[tuple[int, int], list[str]] = {}
     for name in sections:
         part = report.sections.get(name)
@@ -48,7 +48,7 @@ def target_text(
             fix = "Choose other target.sections, or set target.whole_text=true."
         what = "the report has none of the target sections"
         raise ReportError(Reason.SECTION_MISSING, what, got=have, expected=" or ".join(sections), fix=fix)
-    lines = {span: _line(report.raw[span[0] : span[1]], without_comparisons) for span in groups}
+    lines = {span: _line(report.raw[span[0] : span[1]], report.language, without_comparisons) for span in groups}
     texts = [(" AND ".join(names).upper(), lines[span]) for span, names in groups.items() if lines[span]]
     if not texts:
         what = "the target sections only compare with earlier studies"
@@ -58,6 +58,6 @@ def target_text(
     return " ".join(f"{heading}: {text}" for heading, text in texts)
 
 
-def _line(text: str, without_comparisons: bool) -> str:
+def _line(text: str, language: str, without_comparisons: bool) -> str:
     """A part of the report as one line."""
-    return " ".join((without_priors(text) if without_comparisons else text).split())
+    return " ".join((without_priors(text, language) if without_comparisons else text).split())

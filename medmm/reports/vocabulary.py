@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -75,6 +75,7 @@ class Vocabulary:
         findings: Every finding that can be labelled.
         normal: For each kind of normal statement, the findings that it rules out.
         digest: First twelve hex digits of the SHA-256 of all that it holds.
+        own: What the user's file adds to the packaged vocabulary, None where there is no such file.
     """
 
     findings: Mapping[str, FindingWords]
@@ -82,6 +83,7 @@ class Vocabulary:
     digest: str
     _root: _Node = field(repr=False)
     _lexicon: Lexicon = field(repr=False)
+    own: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def normalise(self, word: str) -> str:
         """Bring a lower-case word to the form that phrases use: singular, and one letter's misspelling undone."""
@@ -164,7 +166,10 @@ def load_vocabulary(path: Path | None = None) -> Vocabulary:
         ConfigError: The user's file cannot be read or has problems; all are listed, each with its line.
     """
     base = merged(_packaged("vocabulary.yaml"), _packaged("vocabulary_extended.yaml"))
-    return build_vocabulary(base if path is None else merged(base, read_vocabulary(path, base)))
+    if path is None:
+        return build_vocabulary(base)
+    own = read_vocabulary(path, base)
+    return replace(build_vocabulary(merged(base, own)), own=own)
 
 
 @lru_cache(maxsize=2)

@@ -75,6 +75,14 @@ def parse_vocabulary(data: bytes | str, base: Mapping[str, Any] | None = None, w
     return source
 
 
+def vocabulary_text(source: Mapping[str, Any]) -> str:
+    """The YAML that :func:`parse_vocabulary` reads ``source`` from; comments are not in it."""
+    import yaml
+
+    text: str = yaml.safe_dump(dict(source), allow_unicode=True, sort_keys=False)
+    return text
+
+
 def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> Source:
     """``more`` over ``base``: phrases are added, flags replaced; ``replace: true`` drops a finding's old phrases."""
     result: Source = {"version": "1"}

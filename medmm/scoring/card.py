@@ -21,7 +21,6 @@ _PACKAGES = ("torch", "transformers", "numpy")
 _IMPLEMENTATIONS = {
     "bleu": "medmm.metrics.text, equal to pycocoevalcap on the same tokens",
     "rouge_l": "medmm.metrics.rouge, beta 1.2, equal to pycocoevalcap",
-    "cider_d": "medmm.metrics.cider, sigma 6, document frequencies of the references evaluated",
     "clinical": "medmm.metrics.finding_scores, present against the rest",
     "ci95": "percentile bootstrap over patients",
 }
@@ -51,6 +50,7 @@ def describe(
         "reader": config.data.reader,
         "truth": truth_source(config),
         "training_studies": training,
+        "trained_labeler": trained_labeler(model),
         "targets_cut": targets_cut(model, references, longest),
         "patients_in_several_splits": manifest.summary.counts.get("patients_in_several_splits", 0),
         "run": dict(model.provenance),
@@ -119,6 +119,7 @@ def describe_setting(config: Config, split: str) -> dict[str, Any]:
         "trained_without_priors": config.target.without_priors,
         "tokenizer": evaluate.tokenizer,
         "cleaning": evaluate.cleaning,
+        "cider_df": evaluate.cider_df,
         "metrics": list(evaluate.metrics),
         "uncertain": evaluate.uncertain,
         "labeler": labeler.name,
@@ -139,6 +140,12 @@ def targets_cut(model: Any, references: Sequence[str], longest: int) -> int | No
     if tokenizer is None:
         return None
     return sum(bool(tokenizer.encode(text, longest)[1]) for text in references)
+
+
+def trained_labeler(model: Any) -> str | None:
+    """Version and vocabulary hash of the labeler that the model learned findings from; None where it does not say."""
+    labeler = getattr(getattr(model, "task", None), "labeler", None)
+    return None if labeler is None else str(labeler.version)
 
 
 def against_swapped(scores: Scores, swapped: Scores | None) -> dict[str, float]:

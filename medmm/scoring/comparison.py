@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from medmm.config.schema import EvaluateConfig
+from medmm.config.evaluation import EvaluateConfig
+from medmm.metrics.bootstrap import enough
 from medmm.reports.labelers import Labeler
 from medmm.scoring.differences import differences, holm, mcnemar, permuted
 from medmm.scoring.drafts import Drafts
@@ -16,6 +17,7 @@ from medmm.scoring.other_runs import OtherRun
 from medmm.scoring.scores import Sample, Scorer, Scores, summary_names
 
 _FEW_SEEDS = 3
+_SWAPS_A_TEST = 100  # with so many for each metric, Holm's p of a difference that no swap reaches is below 0.01
 
 
 @dataclass(frozen=True)
@@ -53,25 +55,16 @@ def against(bench: Bench, other: OtherRun) -> dict[str, Any]:
 
     Returns:
         ``run`` (what the other one is), ``metrics`` (metric to ``this``, ``other``, ``difference``, and where there is
-        a bootstrap ``ci95``, ``p``, ``p_permutation``; main metrics also ``p_holm``), ``mcnemar``,
-        ``identical_drafts`` (share of the studies) and ``notes``.
+        a bootstrap ``ci95``, ``p``, ``p_permutation``; main metrics also ``p_holm`` of the latter), ``mcnemar``,
+        ``identical_drafts`` (share of the studies) and ``notes``. Of a few patients there is neither interval nor p.
     """
     drafts, scores = bench.of(other, with_intervals=True)
     found = differences(bench.scores, scores)
     for name, entry in found.items():
         found[name] = {"this": bench.scores.values[name], "other": scores.values[name], **entry}
-    mine, theirs = bench.scores.measures, scores.measures
     tests: dict[str, Any] = {}
-    if mine is not None and theirs is not None:
-        tests = mcnemar(mine, theirs)
-        if bench.config.bootstrap:
-            swaps = permuted(mine, theirs, bench.scorer.patients, bench.config.bootstrap, bench.seed)
-            for name, p in swaps.items():
-                if name in found:
-                    found[name]["p_permutation"] = p
-    main = {name: found[name]["p"] for name in summary_names(found) if "p" in found.get(name, {})}
-    for name, p in holm(main).items():
-        found[name]["p_holm"] = p
+    if enough(bench.scorer.patients):
+        tests = _tested(bench, scores, found)
     pairs = zip(bench.drafts.texts, drafts.texts, strict=True)
     return {
         "run": dict(other.facts),
@@ -97,6 +90,23 @@ def seeds(bench: Bench, others: Sequence[OtherRun]) -> dict[str, Any]:
         if name in bench.scores.ci95:
             entry["ci95_within"] = list(bench.scores.ci95[name])
     return {"runs": runs, "metrics": metrics, "notes": _seed_notes(runs)}
+
+
+def _tested(bench: Bench, other: Scores, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """McNemar's tests; the permutation's p-values go into ``found``."""
+    mine, theirs = bench.scores.measures, other.measures
+    if mine is None or theirs is None:
+        return {}
+    if bench.config.bootstrap:
+        main = [name for name in summary_names(found) if name in found]
+        swaps = max(bench.config.bootstrap, _SWAPS_A_TEST * len(main))
+        p_values = permuted(mine, theirs, bench.scorer.patients, swaps, bench.seed)
+        for name, p in p_values.items():
+            if name in found:
+                found[name]["p_permutation"] = p
+        for name, p in holm({name: p_values[name] for name in main if name in p_values}).items():
+            found[name]["p_holm"] = p
+    return mcnemar(mine, theirs)
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:

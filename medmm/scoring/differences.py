@@ -34,7 +34,7 @@ def differences(own: Scores, other: Scores) -> dict[str, dict[str, Any]]:
         other: Those of another set of drafts of the same studies, resampled with the same seed.
 
     Returns:
-        Metric to ``difference``, and ``ci95`` and ``p`` (two-sided).
+        Metric to ``difference``, and where both were resampled ``ci95`` and ``p`` (two-sided).
     """
     found: dict[str, dict[str, Any]] = {}
     for name, value in own.values.items():
@@ -62,7 +62,7 @@ def permuted(own: Measures, other: Measures, patients: Sequence[str], rounds: in
         seed: Seed of the swaps.
 
     Returns:
-        Metric to p-value, at least ``1 / (rounds + 1)``. Metrics whose classes differ between the two are left out.
+        Metric to p-value, at least ``1 / (rounds + 1)``, and with n patients about ``2 ** (1 - n)``.
     """
     both, studies = own.beside(other), len(patients)
     first = np.concatenate([np.ones(studies), np.zeros(studies)])

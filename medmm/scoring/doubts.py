@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medmm.metrics.bootstrap import LEAST_PATIENTS
 from medmm.metrics.finding_scores import MACRO
 from medmm.scoring.scores import Scores
 
@@ -29,10 +30,10 @@ def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Sc
     said.extend(_on_split(card))
     said.extend(_on_drafts(card["drafts"], card["counts"]["studies"]))
     said.extend(_on_baselines(scores, baselines))
-    if card["counts"]["patients"] < _FEW_PATIENTS:
-        said.append(
-            f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from other patients."
-        )
+    if (patients := card["counts"]["patients"]) < LEAST_PATIENTS:
+        said.append(f"Only {patients} patients were evaluated: there are no intervals and no p-values.")
+    elif patients < _FEW_PATIENTS:
+        said.append(f"Only {patients} patients were evaluated: expect other numbers from other patients.")
     if shared := card.get("patients_in_several_splits", 0):
         said.append(f"{shared} patients lie in several splits: the figures are too good.")
     if (cut := card.get("targets_cut") or 0) > _OFTEN_CUT * card["counts"]["studies"]:

@@ -42,13 +42,18 @@ class DraftingModel(Protocol):
         """What leads back to the weights, config and preprocessing."""
 
     def predict_batch(
-        self, images: Array, view_mask: npt.NDArray[np.bool_], study_ids: Sequence[str]
+        self,
+        images: Array,
+        view_mask: npt.NDArray[np.bool_],
+        study_ids: Sequence[str],
+        questions: Sequence[str] | None = None,
+        shown: bool = True,
     ) -> list[Prediction]:
-        """Draft a report for each study of ``images`` ``[B, V, 1, S, S]`` in [0, 1]."""
+        """Draft a report for each study of ``images`` ``[B, V, 1, S, S]`` in [0, 1], or answer a question on each."""
 
 
 def adopt(model: LoadedModel, config: Config) -> LoadedModel:
-    """Let a loaded run write, and decline, with the settings and the seed of ``config``.
+    """Let a loaded run write, decline and be asked with the settings and the seed of ``config``.
 
     Raises:
         CheckpointError: ``config`` asks for another preprocessing or another model than the weights were trained with.
@@ -65,7 +70,12 @@ def adopt(model: LoadedModel, config: Config) -> LoadedModel:
                 fix="Leave them as the run has them, or train with them.",
             )
     model.task.config = own.model_copy(
-        update={"generate": config.generate, "reliability": config.reliability, "seed": config.seed}
+        update={
+            "generate": config.generate,
+            "reliability": config.reliability,
+            "score": config.score,
+            "seed": config.seed,
+        }
     )
     return model
 
@@ -89,20 +99,29 @@ def stack(views: Sequence[Array]) -> tuple[Array, npt.NDArray[np.bool_]]:
     return images, mask
 
 
-def draft(model: DraftingModel, study_ids: Sequence[str], views: Sequence[Array]) -> list[Prediction]:
+def draft(
+    model: DraftingModel,
+    study_ids: Sequence[str],
+    views: Sequence[Array],
+    questions: Sequence[str] | None = None,
+    shown: bool = True,
+) -> list[Prediction]:
     """Draft a report for each study; a batch that does not fit into memory is halved until it does.
 
     Args:
         model: The loaded run.
         study_ids: B ids.
         views: B arrays ``[V, 1, S, S]`` in [0, 1].
+        questions: B questions that are answered in place of a report.
+        shown: Whether they are answered with the images.
 
     Raises:
         ResourceError: Not even a single study fits into memory.
     """
     try:
         images, mask = stack(views)
-        return list(model.predict_batch(images, mask, study_ids))
+        asked = () if questions is None else (questions, shown)
+        return list(model.predict_batch(images, mask, study_ids, *asked))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -113,7 +132,12 @@ def draft(model: DraftingModel, study_ids: Sequence[str], views: Sequence[Array]
                 fix="Use another --device, or a run with a smaller preprocess.size.",
             ) from error
     half = len(study_ids) // 2
-    return draft(model, study_ids[:half], views[:half]) + draft(model, study_ids[half:], views[half:])
+    parts = (slice(None, half), slice(half, None))
+    return [
+        one
+        for part in parts
+        for one in draft(model, study_ids[part], views[part], questions and questions[part], shown)
+    ]
 
 
 def draft_all(

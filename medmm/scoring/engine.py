@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import medmm
+from medmm import registry
 from medmm.config.schema import Config
-from medmm.errors import CheckpointError, ExitCode
+from medmm.errors import CheckpointError, ExitCode, UsageError
 from medmm.scoring import sources
 from medmm.scoring.drafting import DraftingModel, Progress, adopt
 from medmm.scoring.ledger import Ledger, check_folder
@@ -130,9 +131,13 @@ def score_listing(
 ) -> ScoreSummary:
     """Do what :func:`score_folder` does with files that are listed and a model that is loaded already."""
     started = time.monotonic()
+    _require_questions(config)
     header = {**_header(model, config), "input_hash": listing.hash()}
     with Ledger.open(out, identity(model, config), header, resume=resume) as ledger:
-        stream = Stream(listing, model, ledger, config.score, progress)
+        kind: type[Stream] = (
+            registry.resolve("stream", config.task) if config.task in registry.STREAMS else Stream
+        )
+        stream = kind(listing, model, ledger, config.score, progress)
         status = "interrupted"
         try:
             stream.run()
@@ -165,9 +170,26 @@ def identity(model: DraftingModel, config: Config) -> dict[str, str]:
         "preprocess": model.preprocess_hash,
         "generate": hashlib.sha256(generate.encode()).hexdigest(),
     }
+    if config.score.questions:
+        found["questions"] = hashlib.sha256(json.dumps(config.score.questions).encode()).hexdigest()
     if config.generate.strategy == "sample":  # the only way of writing that draws
         found["seed"] = str(config.seed)
     return found
+
+
+def _require_questions(config: Config) -> None:
+    """A run that answers questions needs some, and no other run may be asked any.
+
+    Raises:
+        UsageError: They do not fit the run, or one of them says nothing.
+    """
+    answers, asked = config.task == "vqa", config.score.questions
+    if bool(asked) != answers:
+        got = f"{len(asked)} questions for a run of --task {config.task}"
+        fix = "Ask some: 'score.questions=[Is there a nodule?]'." if answers else "Leave score.questions out."
+        raise UsageError("questions are for runs that answer them", where="score.questions", got=got, fix=fix)
+    if any(not question.strip() for question in asked):
+        raise UsageError("a question that says nothing", where="score.questions", expected="sentences")
 
 
 def _header(model: DraftingModel, config: Config) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from medmm.scoring import tables
 from medmm.scoring.drafting import DraftingModel, Progress, adopt
 from medmm.scoring.markdown import Table
 from medmm.scoring.other_runs import recipe_hash
+from medmm.scoring.own_vocabulary import with_own_vocabulary
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -129,6 +130,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the order of the command line
 
     loaded = runs.load(run, device=device)
     trained = {"seed": loaded.config.seed, "recipe_sha256": recipe_hash(loaded.config)}
+    config = with_own_vocabulary(config, loaded.config, run)
     model = adopt(loaded, config)
     evaluate_model: EvaluateModel = registry.resolve("evaluation", config.task)
     found = evaluate_model(

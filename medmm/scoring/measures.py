@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.config.schema import EvaluateConfig
+from medmm.config.evaluation import EvaluateConfig
 from medmm.metrics.attributes import ATTRIBUTES, attribute_agreement
 from medmm.metrics.bertscore import BertScorer
 from medmm.metrics.chrf import chrf_statistics
-from medmm.metrics.finding_errors import finding_errors, prior_references, weighted_mean
-from medmm.metrics.finding_scores import FindingScores, Uncertain, finding_scores
+from medmm.metrics.cider import CIDER_D, document_frequencies
+from medmm.metrics.finding_errors import Along, along_with, finding_errors, prior_references, weighted_mean
+from medmm.metrics.finding_scores import MACRO, FindingScores, Uncertain, finding_scores
 from medmm.metrics.judges import Judge, judge_scores, load_judge
 from medmm.metrics.meteor import meteor_statistics
 from medmm.metrics.text import text_statistics
 from medmm.metrics.tokenizers import tokenizer_named
 from medmm.metrics.wordnet import find_wordnet
 from medmm.reports.chexpert import CHEXPERT_5, CHEXPERT_14, chexpert_observations
+from medmm.reports.labelers import Labeler
 from medmm.reports.priors import find_prior_references
 from medmm.types import Finding
 
@@ -74,10 +76,45 @@ class Measures:
         """Both sets of drafts of the same n studies as one of 2n: ``other``'s rows follow.
 
         Weights ``[resamples, 2n]`` then choose for each study whose draft counts. Left out are parts that one side does
-        not have, and those whose columns differ because uncertain mentions are ignored.
+        not have.
         """
         pairs = {name: (part, other.parts[name]) for name, part in self.parts.items() if name in other.parts}
-        return Measures({name: _stacked(*pair) for name, pair in pairs.items() if _alike(*pair)})
+        return Measures({name: _stacked(*pair) for name, pair in pairs.items()})
+
+    def averaged(self) -> dict[str, tuple[str, ...]]:
+        """The findings that each macro F1 is an average of, by its name: of the truth, so the same for all drafts."""
+        return {f"{MACRO}{part.suffix}": part.names for part in self.parts.values() if isinstance(part, FindingScores)}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is loaded before anything is measured, so that what cannot be had is said before anything is drafted.
+
+    Attributes:
+        judges: Others' models by name.
+        encoder: BERTScore's, None where it is not asked for.
+        along: As :func:`medmm.metrics.finding_errors.along_with` gives it.
+    """
+
+    judges: Mapping[str, Judge]
+    encoder: BertScorer | None
+    along: Along
+
+    @classmethod
+    def load(cls, config: EvaluateConfig, labeler: Labeler | None = None) -> Tools:
+        """Load what the config asks for.
+
+        Args:
+            config: With judges and BERTScore's model.
+            labeler: What reads findings; None has every finding stand for itself.
+
+        Raises:
+            UsageError: A judge cannot be had.
+            DataError: The folder of BERTScore's model holds none that can be used.
+        """
+        judges = {name: load_judge(name) for name in config.judges}
+        encoder = None if config.bertscore_model is None else BertScorer(config.bertscore_model)
+        return cls(judges, encoder, {} if labeler is None else along_with(labeler))
 
 
 class Instruments:
@@ -89,9 +126,11 @@ class Instruments:
         names: Findings of ``clinical_f1_macro``.
         every: All findings that can be compared.
         config: What to measure, and how.
+        corpus: Texts whose document frequencies CIDEr-D takes, such as the training reports; None takes the references.
+        tools: What is loaded already; None loads what the config asks for.
 
     Raises:
-        UsageError: A judge cannot be had.
+        UsageError: A judge cannot be had, or ``corpus`` holds no text.
         DataError: The folder of BERTScore's model holds none that can be used.
     """
 
@@ -102,16 +141,18 @@ class Instruments:
         names: Sequence[str],
         every: Sequence[str],
         config: EvaluateConfig,
+        corpus: Iterable[str] | None = None,
+        tools: Tools | None = None,
     ) -> None:
         self._references, self._truth, self._config = list(references), list(truth), config
         self._names, self._every = tuple(names), tuple(every)
         tokens, clean = tokenizer_named(config.tokenizer), cleaning_named(config.cleaning)
         self._words: Callable[[str], list[str]] = lambda text: tokens(clean(text))
         self._there = [self._words(text) for text in self._references]
+        self._frequencies = None if corpus is None else document_frequencies(map(self._words, corpus))
         self._observed = [chexpert_observations(one) for one in truth] if "chexpert" in config.metrics else []
         self._wordnet = find_wordnet() if "meteor" in config.metrics else None
-        self._judges: dict[str, Judge] = {name: load_judge(name) for name in config.judges}
-        self._encoder = None if config.bertscore_model is None else BertScorer(config.bertscore_model)
+        self._tools = tools or Tools.load(config)
         self.implementations: dict[str, str] = {}
         """Metric to what computed it, where that is not medmm's one way."""
 
@@ -142,7 +183,7 @@ class Instruments:
             parts |= agreements
             notes.extend(left)
         if "errors" in wanted:
-            parts["errors"] = finding_errors(self._truth, drafted, self._every)
+            parts["errors"] = finding_errors(self._truth, drafted, self._every, self._tools.along)
         if "priors" in wanted:
             parts["priors"] = Means({"prior_reference_rate": prior_references(drafts, find_prior_references)})
         return Measures(parts, tuple(notes))
@@ -151,7 +192,8 @@ class Instruments:
         wanted, said = self._config.metrics, [self._words(draft) for draft in drafts]
         parts: dict[str, Measure] = {}
         if "text" in wanted:
-            parts["text"] = text_statistics(self._there, said)
+            parts["text"] = text_statistics(self._there, said, self._frequencies)
+            self.implementations["cider_d"] = f"{CIDER_D}, document frequencies of the {self._documents()}"
         if "meteor" in wanted:
             meteor = meteor_statistics(self._there, said, self._wordnet)
             self.implementations["meteor"] = meteor.name
@@ -159,15 +201,19 @@ class Instruments:
         if "chrf" in wanted:
             self.implementations["chrf"] = "chrF2, characters 1 to 6"
             parts["chrf"] = chrf_statistics(self._references, drafts)
-        if self._encoder is not None:
-            alike = self._encoder.score(self._references, drafts)
+        if self._tools.encoder is not None:
+            alike = self._tools.encoder.score(self._references, drafts)
             self.implementations["bertscore"] = alike.name
             parts["bertscore"] = alike
-        for name, judge in self._judges.items():
+        for name, judge in self._tools.judges.items():
             scored = judge_scores(name, self._references, drafts, judge)
             self.implementations.update({score: f"{name}, version {scored.version}" for score in scored.each})
             parts[f"judge {name}"] = Means(scored.each)
         return parts
+
+    def _documents(self) -> str:
+        corpus = self._frequencies
+        return "references evaluated" if corpus is None else f"{corpus.documents} training reports"
 
     def _of_attributes(self, drafted: Sequence[Findings]) -> tuple[dict[str, Measure], list[str]]:
         """Agreement on each attribute that enough findings state on both sides."""
@@ -198,11 +244,6 @@ def cleaning_named(name: str) -> Callable[[str], str]:
 def without_masks(text: str) -> str:
     """The text without the marks that de-identification left, ``XXXX`` in Open-i's reports, ``___`` in MIMIC-CXR's."""
     return " ".join(_MASK.sub(" ", text).split())
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether the tables of two measures have the same columns."""
-    return not isinstance(one, FindingScores) or one.names == other.names
 
 
 def _stacked(one: Any, other: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from medmm.data.pairing import write_quarantine
 from medmm.errors import DataError
 from medmm.reports.labelers import choose_labeler
 from medmm.scoring import baselines, card, comparison, comparison_tables, doubts, outputs, tables
+from medmm.scoring.corpus import training_references
 from medmm.scoring.differences import differences
 from medmm.scoring.drafting import DraftingModel, Progress, draft_all
 from medmm.scoring.drafts import Drafts, copied, swapped
 from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others
 from medmm.scoring.images import prepared
+from medmm.scoring.measures import Tools
 from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, require_run
 from medmm.scoring.samples import MOST_TRAINING, Material, every_name, finding_names, gather
 from medmm.scoring.scores import Scorer, Scores
@@ -41,16 +43,19 @@ def evaluate_model(  # noqa: PLR0913
     others = others or Others()
     for option, place in others.named():
         require_run(place, option)
+    tools = Tools.load(config.evaluate, choose_labeler(config.labeler))
     drawn = _draft(model, manifest, config, split, out, progress)
     material, samples = drawn.material, drawn.material.samples
-    bench, compared = _score(drawn, config)
+    corpus = training_references(manifest, config) if config.evaluate.cider_df == "training" else None
+    bench, compared = _score(drawn, config, corpus, tools)
     written = card.describe(model, manifest, config, split, material, drawn.training)
     written["run"] |= dict(trained or {})
     written |= card.describe_scores(samples, bench.scores, compared, material.left_out, bench.scorer.implementations)
     texts = bench.drafts.texts
     written |= {"drafts": card.describe_drafts(texts, [one.reference for one in samples]), "device": device}
+    if bench.scores.measures is not None:
+        written["averaged"] = {name: list(some) for name, some in bench.scores.measures.averaged().items()}
     written["warnings"] = list(doubts.warnings(written, bench.scores, compared))
-    (out / outputs.METRICS).unlink(missing_ok=True)  # an earlier evaluation's: what fails below leaves none behind
     more, found = _compare(replace(bench, run=_own_facts(written)), others, written, drawn, out, progress)
     metrics = {**_figures(bench.scores, compared), "card": written, **more}
     outputs.write(out, metrics, bench.scores.findings, compared)
@@ -90,6 +95,7 @@ def _draft(  # noqa: PLR0913, PLR0917
     tested = {study.study_id for study in material.studies}
     with prepared([*material.studies, *training.studies], config, out, progress) as images:
         broken = [one for one in images.rejections if one.study_id in tested]
+        (out / outputs.METRICS).unlink(missing_ok=True)  # an earlier evaluation's: what fails from here on leaves none
         write_quarantine(out / QUARANTINE, broken)
         material.drop(images.unread)
         training.drop(images.unread)
@@ -118,12 +124,14 @@ def _named(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {counts.get(name, 0)}" for name in ("train", "val", "test"))
 
 
-def _score(drawn: _Drawn, config: Config) -> tuple[comparison.Bench, dict[str, Scores]]:
-    """Scores of the model's drafts, and of its baselines by name."""
+def _score(
+    drawn: _Drawn, config: Config, corpus: Iterable[str] | None, tools: Tools
+) -> tuple[comparison.Bench, dict[str, Scores]]:
+    """Scores of the model's drafts, and of its baselines by name; CIDEr-D counts words in ``corpus``."""
     samples, labeler = drawn.material.samples, choose_labeler(config.labeler)
     drafts = Drafts.of([prediction.report or "" for prediction in drawn.predictions], labeler)
     names, every = finding_names(samples, config), every_name(samples, config)
-    scorer = Scorer(samples, names, config.evaluate, config.seed, every)
+    scorer = Scorer(samples, names, config.evaluate, config.seed, every, corpus, tools)
     scores = scorer.score(drafts.texts, drafts.findings, with_intervals=True)
     beside = {name: Drafts.of(texts, labeler) for name, texts in drawn.copied.items()}
     if config.evaluate.baselines and (of_others := swapped(samples, drafts, config.seed)) is not None:

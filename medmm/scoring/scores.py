@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from medmm.config.schema import EvaluateConfig
+from medmm.config.evaluation import EvaluateConfig
 from medmm.metrics import bootstrap
 from medmm.metrics.finding_scores import MACRO, MICRO, finding_scores
 from medmm.metrics.text import NAMES as TEXT_NAMES
-from medmm.scoring.measures import Findings, Instruments, Measures
+from medmm.scoring.measures import Findings, Instruments, Measures, Tools
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Scores:
 
     Attributes:
         values: Metric name to value; no clinical F1 where no finding has enough positives.
-        ci95: Metric name to (low, high), empty without a bootstrap.
+        ci95: Metric name to (low, high), empty without a bootstrap and of a few patients.
         findings: One row a finding with at least one positive.
         notes: What was left out, and why.
         replicates: Metric name to ``[resamples]``, on the same resamples for all drafts of the same studies.
@@ -109,9 +109,11 @@ class Scorer:
         config: What to measure, number of resamples and of positives.
         seed: Seed of the bootstrap.
         every: All findings that can be compared; None takes ``names``.
+        corpus: Texts whose document frequencies CIDEr-D takes; None takes the references.
+        tools: What is loaded already; None loads what the config asks for.
 
     Raises:
-        UsageError: A judge cannot be had.
+        UsageError: A judge cannot be had, or ``corpus`` holds no text.
         DataError: There is no usable model for BERTScore.
     """
 
@@ -122,12 +124,16 @@ class Scorer:
         config: EvaluateConfig,
         seed: int,
         every: Sequence[str] | None = None,
+        corpus: Iterable[str] | None = None,
+        tools: Tools | None = None,
     ) -> None:
         self.patients = [sample.patient_key for sample in samples]
         self._names, self._config, self._seed = tuple(names), config, seed
         self._truth = [sample.truth for sample in samples]
         references = [sample.reference for sample in samples]
-        self._instruments = Instruments(references, self._truth, names, names if every is None else every, config)
+        self._instruments = Instruments(
+            references, self._truth, names, names if every is None else every, config, corpus, tools
+        )
 
     @property
     def implementations(self) -> dict[str, str]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medmm.config.schema import ScoreConfig
+from medmm.data.left_out import left_out_notes
 from medmm.errors import DataError, Reason
 from medmm.scoring import sources
 from medmm.scoring.drafting import DraftingModel, Progress, draft
 from medmm.scoring.ledger import Ledger
 from medmm.scoring.reading import ReaderPool, Views, reading_processes
-from medmm.types import Finding, Prediction, Rejection, Study, left_out_notes
+from medmm.types import Finding, Prediction, Rejection, Study
 
 _AHEAD = 2  # batches that are read before the model needs them
 
@@ -148,12 +149,17 @@ class Stream:
         self._say()
 
     def _score(self, batch: Sequence[tuple[_Reading, Views]]) -> None:
-        predictions = draft(self.model, [one.study.study_id for one, _ in batch], [views.images for _, views in batch])
-        for (reading, views), prediction in zip(batch, predictions, strict=True):
-            self.ledger.add(_line(reading, views, prediction))
+        for (reading, views), said in zip(batch, self._said(batch), strict=True):
+            self.ledger.add(_line(reading, views, said, self.config.questions))
             self.tally["scored"] += 1
             self.tally["images"] += len(views.images)
         self._say()
+
+    def _said(self, batch: Sequence[tuple[_Reading, Views]]) -> list[tuple[Prediction, ...]]:
+        """What the model says of each study: one prediction, or one for each question."""
+        ids, images = [one.study.study_id for one, _ in batch], [views.images for _, views in batch]
+        asked = [[question] * len(batch) for question in self.config.questions] or [None]
+        return list(zip(*(draft(self.model, ids, images, questions) for questions in asked), strict=True))
 
     def _say(self) -> None:
         if self.progress is not None:
@@ -161,15 +167,18 @@ class Stream:
             self.progress(self.tally["scored"], None, f"{aside} set aside" if aside else "")
 
 
-def _line(reading: _Reading, views: Views, prediction: Prediction) -> dict[str, Any]:
-    study = reading.study
+def _line(reading: _Reading, views: Views, said: Sequence[Prediction], questions: Sequence[str] = ()) -> dict[str, Any]:
+    study, prediction = reading.study, said[0]
+    answers = [{"question": one, "answer": its.answer} for one, its in zip(questions, said, strict=False)]
+    notes = list(dict.fromkeys(note for its in said for note in its.notes))
     return {
         "study_id": study.study_id,
         "tag": study.tag,
         "report": prediction.report,
+        **({"answers": answers} if questions else {}),
         "findings": {name: _finding(finding) for name, finding in prediction.findings.items()},
         "abstained": prediction.abstained,
-        "notes": [*prediction.notes, *left_out_notes(views.left_out, views.given)],
+        "notes": [*notes, *left_out_notes(views.left_out, views.given)],
         "sources": _sources(study, views),
         "fingerprint": reading.fingerprint,
         "provenance": dict(prediction.provenance),

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, Sample
 from medmm.types import Finding, Rejection, Study
@@ -37,11 +40,15 @@ class Draft:
         report: Drafted report, None for tasks that write none.
         findings: Finding name to status, with the model's probability where it has one.
         answer: Answer to a question, None for other tasks.
+        masks: Mask name to uint8 array on the grid of the model's input, for tasks that outline.
+        stranger: Whether the images are unlike those of training, so that nothing that is said of them counts.
     """
 
     report: str | None = None
     findings: Mapping[str, Finding] = field(default_factory=dict)
     answer: str | None = None
+    masks: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    stranger: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,18 @@ from medmm.models.image_encoder import build_encoder
 from medmm.models.report_generator import Hint, ReportGenerator, ReportOutput
 from medmm.models.settings import forget_places
 from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
-from medmm.reports.findings import LABELER_VERSION, label_report
+from medmm.reports.findings import RuleLabeler, rule_labeler
 from medmm.reports.target import target_text
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
-from medmm.tasks.findings import Labels, best_offsets, choose_findings, finding_targets
+from medmm.tasks.findings import (
+    Labels,
+    best_offsets,
+    choose_findings,
+    finding_targets,
+    labeler_notes,
+    load_labeler,
+    save_labeler,
+)
 from medmm.types import Finding, Rejection, Status, Study
 
 FORMAT = 1
@@ -47,7 +55,12 @@ class ReportGeneration(Task):
     name: ClassVar[str] = "report_gen"
 
     def __init__(
-        self, config: Config, tokenizer: ReportTokenizer, decoder: TextDecoder, findings: dict[str, float]
+        self,
+        config: Config,
+        tokenizer: ReportTokenizer,
+        decoder: TextDecoder,
+        findings: dict[str, float],
+        labeler: RuleLabeler,
     ) -> None:
         """Put the model together.
 
@@ -56,8 +69,9 @@ class ReportGeneration(Task):
             tokenizer: Text to ids.
             decoder: The language model.
             findings: The head's findings and how often each is present in training; empty to do without head.
+            labeler: Reads findings in targets and drafts.
         """
-        self.config, self.tokenizer, self.findings = config, tokenizer, findings
+        self.config, self.tokenizer, self.findings, self.labeler = config, tokenizer, findings, labeler
         self.padding: Mapping[str, int] = {"ids": _IGNORED}
         prep, wanted = config.preprocess, config.model
         shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
@@ -71,7 +85,8 @@ class ReportGeneration(Task):
     @classmethod
     def build(cls, config: Config, studies: Iterable[Study]) -> ReportGeneration:
         """Learn the tokenizer and choose the findings, then make the model."""
-        targets = [one for one in (_read(study, config) for study in studies) if isinstance(one, _Target)]
+        labeler = rule_labeler(config.labeler.vocabulary)
+        targets = [one for one in (_read(study, config, labeler) for study in studies) if isinstance(one, _Target)]
         if not targets:
             raise DataError(
                 "no training study has a target text",
@@ -79,7 +94,7 @@ class ReportGeneration(Task):
                 expected=f"reports with {' or '.join(config.target.sections)}",
                 fix="Choose other target.sections, or set target.whole_text=true for notes without headings.",
             )
-        names, shares = choose_findings([target.labels for target in targets], config.model.findings)
+        names, shares = choose_findings([one.labels for one in targets], config.model.findings, labeler.findings)
         findings = dict(zip(names, shares, strict=True))
         wanted = config.model.decoder
         if wanted.source is None:
@@ -89,7 +104,7 @@ class ReportGeneration(Task):
         else:
             tokenizer = load_tokenizer(wanted.source)
             decoder = pretrained_decoder(wanted.source, tokenizer)
-        return cls(config, tokenizer, decoder, findings)
+        return cls(config, tokenizer, decoder, findings, labeler)
 
     @classmethod
     def load(cls, folder: Path, config: Config) -> ReportGeneration:
@@ -103,10 +118,15 @@ class ReportGeneration(Task):
             got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
             raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
         tokenizer = load_tokenizer(folder / _TOKENIZER)
-        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), findings)
+        labeler = load_labeler(folder, said)
+        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), findings, labeler)
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer, the language model's settings and ``task.json``, which names sections and findings."""
+        """Write what is needed besides the weights.
+
+        The tokenizer, the language model's settings, the user's part of the labeler's vocabulary where there is one,
+        and ``task.json``, which names sections, findings and the vocabulary's hash.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder / _TOKENIZER)
         self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
@@ -119,7 +139,7 @@ class ReportGeneration(Task):
             "whole_text": target.whole_text,
             "findings": self.findings,
             "sides": list(SIDES),
-            "labeler": LABELER_VERSION,
+            **save_labeler(self.labeler, folder),
         }
         write_json(folder / _DESCRIPTION, said)
 
@@ -129,7 +149,7 @@ class ReportGeneration(Task):
         rejections: list[Rejection] = []
         cut = 0
         for study in studies:
-            target = _read(study, self.config)
+            target = _read(study, self.config, self.labeler)
             if isinstance(target, Rejection):
                 rejections.append(target)
                 continue
@@ -139,7 +159,7 @@ class ReportGeneration(Task):
             samples.append(Sample(study.study_id, targets, len(ids)))
         limit = self.config.model.decoder.max_tokens
         notes = [f"{cut} of {len(samples)} targets were cut at {limit} tokens"] if cut else []
-        return Encoded(samples, rejections, notes)
+        return Encoded(samples, rejections, [*notes, *labeler_notes(self.labeler, self.config.labeler)])
 
     def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
         """Cross entropy of the text plus the weighted loss of the findings head."""
@@ -184,7 +204,7 @@ class ReportGeneration(Task):
         drafts = []
         for row, tokens in enumerate(ids.tolist()):
             text = self.tokenizer.decode(tokens)
-            found: dict[str, Finding] = dict(label_report(text))
+            found: dict[str, Finding] = self.labeler.label(text)
             for place, name in enumerate(self.findings if probabilities is not None else ()):
                 assert probabilities is not None
                 known = found.get(name, Finding(Status.UNMENTIONED))
@@ -211,14 +231,14 @@ class ReportGeneration(Task):
         return {f"threshold/{name}": float(value) for name, value in zip(head.names, offsets, strict=True)}
 
 
-def _read(study: Study, config: Config) -> _Target | Rejection:
+def _read(study: Study, config: Config, labeler: RuleLabeler) -> _Target | Rejection:
     if study.report is None:
         return Rejection(study.study_id, Reason.IMAGE_WITHOUT_REPORT, "the study has no report")
     try:
         text = target_text(study.report, config.target.sections, config.target.whole_text, config.target.without_priors)
     except StudyError as error:
         return Rejection(study.study_id, error.reason, error.what)
-    return _Target(study.patient_key, text, label_report(text))
+    return _Target(study.patient_key, text, labeler.label(text))
 
 
 def _one_part_first(batch: Batch, parts: int) -> tuple[Batch, int]:

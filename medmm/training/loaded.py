@@ -16,6 +16,7 @@ import torch
 from medmm import __version__, registry
 from medmm.config.schema import Config, PreprocessConfig
 from medmm.data.cache import preprocess_hash, read_view
+from medmm.data.left_out import left_out_notes
 from medmm.errors import CheckpointError, ImageError, Reason, UsageError
 from medmm.io.atomic import write_json
 from medmm.models.weights import file_sha256, load_into, load_tensors, read_metadata, refuse_pickles_in, save_tensors
@@ -25,7 +26,7 @@ from medmm.tasks.vqa import answering
 from medmm.training.plan import choose_device
 from medmm.training.provenance import config_hash, read_record
 from medmm.training.records import read_config
-from medmm.types import ImageSource, Prediction, Status, Study, left_out_notes, study_tag
+from medmm.types import ImageSource, Prediction, Status, Study, study_tag
 
 WEIGHTS, PREPROCESS = "model.safetensors", "preprocess.json"
 FORMAT = 1

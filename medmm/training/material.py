@@ -11,7 +11,7 @@ from pathlib import Path
 from medmm import registry
 from medmm.config.schema import Config
 from medmm.data.cache import ImageCache
-from medmm.data.dataset import Sample
+from medmm.data.dataset import Sample, StudyDataset
 from medmm.data.manifest import Manifest
 from medmm.data.pairing import write_quarantine
 from medmm.errors import DataError
@@ -37,6 +37,13 @@ class Material:
     validation: Sequence[Sample]
     rejections: Sequence[Rejection]
     notes: Sequence[str]
+
+    def datasets(self, task: Task, config: Config) -> tuple[StudyDataset, StudyDataset | None]:
+        """What the loop learns from and validates on; only the former is changed at random."""
+        train = StudyDataset(self.cache, self.train, task.padding, config.seed, config.train.augment)
+        if not self.validation:
+            return train, None
+        return train, StudyDataset(self.cache, self.validation, task.padding, config.seed)
 
     def counts(self) -> dict[str, int]:
         """Numbers of studies: ``train``, ``validation`` and ``aside``."""
@@ -73,12 +80,7 @@ def gather(
         DataError: No training study has both a target and a readable image.
         ResourceError: The disk is full.
     """
-    counts = manifest.counts()
-    kind: type[Task] = registry.resolve("task", config.task)
-    train = _chosen(kind, manifest, "train", plan.studies, counts["train"], config.seed)
-    validation = _chosen(kind, manifest, "val", plan.validation, counts["val"], config.seed)
-    if not train:
-        raise _nothing_to_learn_from(kind, manifest)
+    train, validation = chosen_studies(manifest, config, plan)
     made = task if isinstance(task, Task) else task(train)
     encoded = [made.encode(train), made.encode(validation)]
     wanted = {sample.study_id for one in encoded for sample in one.samples}
@@ -100,8 +102,22 @@ def gather(
     kept = [[sample for sample in one.samples if sample.study_id in cache] for one in encoded]
     aside = [*encoded[0].rejections, *encoded[1].rejections, *unread]
     if not kept[0]:
-        raise DataError("no training study can be used", where="data", got=_reasons(aside))
+        raise DataError("no training study can be used", where="data", got=counted(aside))
     return made, Material(cache, kept[0], kept[1], aside, [*_notes(encoded), *cache.notes])
+
+
+def chosen_studies(manifest: Manifest, config: Config, plan: Plan) -> tuple[list[Study], list[Study]]:
+    """Studies to learn from and to validate on.
+
+    Raises:
+        DataError: No training study is one that the task may learn from.
+    """
+    counts = manifest.counts()
+    kind: type[Task] = registry.resolve("task", config.task)
+    train = _chosen(kind, manifest, "train", plan.studies, counts["train"], config.seed)
+    if not train:
+        raise _nothing_to_learn_from(kind, manifest)
+    return train, _chosen(kind, manifest, "val", plan.validation, counts["val"], config.seed)
 
 
 def _nothing_to_learn_from(kind: type[Task], manifest: Manifest) -> DataError:
@@ -137,10 +153,11 @@ def _ranked(studies: Iterable[Study], seed: int, share: float) -> Iterator[tuple
             yield rank, study
 
 
-def _reasons(rejections: Sequence[Rejection]) -> str:
+def counted(rejections: Sequence[Rejection]) -> str:
+    """Reasons with their numbers, for an error."""
     reasons = [str(one.reason) for one in rejections]
-    counted = ", ".join(f"{reasons.count(name)} x {name}" for name in sorted(set(reasons)))
-    return counted or "no study with images and report"
+    listed = ", ".join(f"{reasons.count(name)} x {name}" for name in sorted(set(reasons)))
+    return listed or "no study with images and report"
 
 
 def _notes(encoded: Sequence[Encoded]) -> list[str]:

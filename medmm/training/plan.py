@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from medmm.config.schema import Config
+from medmm.data.case_grid import CaseGrid
 from medmm.errors import UsageError
+from medmm.models.precision import computes_bf16
 
 # Multiply-adds of a forward pass per voxel, and parameters in millions, of 2D and 3D encoders; counted with torch's
 # FlopCounterMode at 128 x 128 and 32 x 64 x 64.
@@ -75,6 +77,7 @@ class Plan:
         parameters_m: Parameters in millions.
         processes: Processes that train together; another number would learn from other batches.
         machine_gb: Memory that a process may use, None if not known.
+        grid: What images are brought to, where a task plans it; as :meth:`medmm.data.case_grid.CaseGrid.as_dict`.
     """
 
     steps: int
@@ -91,6 +94,7 @@ class Plan:
     parameters_m: float
     processes: int = 1
     machine_gb: float | None = None
+    grid: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
@@ -106,6 +110,8 @@ class Plan:
             f"plan: {self.parameters_m:.1f} M parameters in {self.precision} on {self.device} with {threads}; "
             f"about {self.minutes:.0f} min and {self.memory_gb:.1f} GB",
         ]
+        if self.grid is not None:
+            lines.insert(0, f"plan: {CaseGrid.of(self.grid).words()}")
         if self.machine_gb is not None and self.memory_gb > self.machine_gb:
             a_process = " a process" if self.processes > 1 else ""
             lines.append(
@@ -148,7 +154,7 @@ def this_machine(device: str) -> Machine:
     cores = len(os.sched_getaffinity(0)) // here
     asked = os.environ.get("OMP_NUM_THREADS", "")  # how clusters say what is theirs to use
     cores = min(cores, int(asked)) if asked.isdigit() else cores
-    return Machine(max(1, cores), _computes_bf16(), chosen, memory / 2**30, processes())
+    return Machine(max(1, cores), computes_bf16(), chosen, memory / 2**30, processes())
 
 
 def choose_device(device: str) -> str:
@@ -285,12 +291,3 @@ def _memory_gb(config: Config, studies: float) -> float:
 
 def _read_seconds(config: Config, machine: Machine) -> float:
     return _READ_S / max(1, machine.cores) * (config.preprocess.depth or 1)
-
-
-def _computes_bf16() -> bool:
-    """Whether the processor has AVX-512 BF16 or AMX; elsewhere bf16 is slower than fp32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

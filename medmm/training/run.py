@@ -16,7 +16,6 @@ import torch
 from medmm import registry
 from medmm.config.privacy import deidentified
 from medmm.config.schema import Config
-from medmm.data.dataset import StudyDataset
 from medmm.data.manifest import Manifest
 from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
@@ -24,6 +23,7 @@ from medmm.models.transfer import freeze, take_over
 from medmm.tasks.base import Task
 from medmm.tracking import NoTracker, Tracker
 from medmm.training.card import write_card
+from medmm.training.case_plan import with_planned_batch
 from medmm.training.checkpoint import POINTER, Standing
 from medmm.training.curves import draw_curves
 from medmm.training.loaded import LoadedModel, load, save_model
@@ -91,6 +91,7 @@ def finetune(
     tracker = tracker or NoTracker()
     chosen = chosen or plan_for(config, manifest, out, resume)
     torch.set_num_threads(chosen.threads)
+    config = with_planned_batch(config, chosen)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
     record = _record(config, manifest, chosen, material, tracker.run_id) | _begin_from(task, config, resume and (out / POINTER).is_file())
     if _is_main():
@@ -118,7 +119,9 @@ def _prepare(
         return task
 
     with _state(chosen.device).main_process_first():
-        return gather(manifest, config, chosen, out / "cache", known or build, progress)
+        gatherer = registry.resolve("gatherer", config.task) if config.task in registry.GATHERERS else gather
+        task, material = gatherer(manifest, config, chosen, out / "cache", known or build, progress)
+    return task, material
 
 
 def _begin_from(task: Task, config: Config, goes_on: bool) -> dict[str, Any]:
@@ -153,9 +156,7 @@ def _loop(
     config: Config, manifest: Manifest, out: Path, chosen: Plan, task: Task, material: Material, hooks: Hooks
 ) -> Loop:
     """The loop over the samples; only those of training are augmented."""
-    cache, padding, seed = material.cache, task.padding, config.seed
-    train = StudyDataset(cache, material.train, padding, seed, config.train.augment)
-    validation = StudyDataset(cache, material.validation, padding, seed) if material.validation else None
+    train, validation = material.datasets(task, config)
     return Loop(task, train, validation, config, chosen, out, _mark(config, manifest, material, chosen), hooks)
 
 
@@ -214,7 +215,7 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
     """
     found = read_record(out).get("plan") if resume else None
     if not found:
-        fresh: Plan = agreed(plan(config, usable(config, manifest)) if _is_main() else None, config.device)
+        fresh: Plan = agreed(fresh_plan(config, manifest) if _is_main() else None, config.device)
         return fresh
     stored = _stored_plan(found)
     if stored.processes != processes():
@@ -226,6 +227,14 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
             fix=f"Use torchrun --nproc_per_node {stored.processes}, or begin in another --out.",
         )
     return replace(stored, device=choose_device(config.device), machine_gb=None)
+
+
+def fresh_plan(config: Config, manifest: Manifest) -> Plan:
+    """The plan of a run that begins, as the task has it."""
+    if config.task in registry.PLANNERS:
+        found: Plan = registry.resolve("planner", config.task)(config, manifest)
+        return found
+    return plan(config, usable(config, manifest))
 
 
 def _stored_plan(found: Any) -> Plan:

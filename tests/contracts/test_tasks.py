@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from medmm import registry
+from medmm.config.schema import ScoreConfig
+from medmm.config.vqa import VqaConfig
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import StudyDataset
 from medmm.errors import CheckpointError, Reason
@@ -16,7 +18,11 @@ from medmm.reports.parse import parse_report
 from medmm.types import ImageRef, Status, Study
 
 COUNT, VIEWS = 9, 2
-ASIDE = {"report_gen": [Reason.IMAGE_WITHOUT_REPORT, Reason.SECTION_MISSING, Reason.IMAGE_WITHOUT_REPORT]}
+ASIDE = {
+    "report_gen": [Reason.IMAGE_WITHOUT_REPORT, Reason.SECTION_MISSING, Reason.IMAGE_WITHOUT_REPORT],
+    "classification": [Reason.LABEL_MISSING] * 3,
+    "vqa": [Reason.IMAGE_WITHOUT_QUESTION] * 3,
+}
 """Why a task sets aside a study without report, one whose report says nothing asked for, and another of the first."""
 pytestmark = pytest.mark.parametrize("name", list(registry.TASKS))
 
@@ -27,7 +33,8 @@ def study(number):
     text = f"FINDINGS: There is a {side} lung nodule." if side else "FINDINGS: No lung nodule. The heart is normal."
     text += f" IMPRESSION: {side.capitalize()} nodule." if side else " IMPRESSION: Normal chest."
     images = tuple(ImageRef(Path(f"{number}-{view}.png")) for view in range(1 + number % VIEWS))
-    return Study(f"study {number}", f"patient {number}", images, parse_report(text))
+    asked = [("Is there a nodule?", "yes" if side else "no")] + ([("On which side is it?", side)] if side else [])
+    return Study(f"study {number}", f"patient {number}", images, parse_report(text), questions=tuple(asked))
 
 
 def bare(number):
@@ -42,6 +49,8 @@ def wordless(number):
 
 
 STUDIES = [study(number) for number in range(COUNT)]
+OWN = {"vqa": VqaConfig(minimum=2), "score": ScoreConfig(questions=("Is there a nodule?",))}
+"""Settings of single tasks that so few studies need."""
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def make(small):
 
     def build(name, seed=0):
         torch.manual_seed(seed)
-        task = registry.resolve("task", name).build(small.model_copy(update={"task": name}), STUDIES)
+        task = registry.resolve("task", name).build(small.model_copy(update={"task": name, **OWN}), STUDIES)
         task.model.eval()
         return task
 

@@ -12,7 +12,7 @@ import pytest
 
 SMALL = (
     "train.steps=12", "train.batch_size=4", "preprocess.size=64", "model.encoder.width=32", "model.decoder.width=32",
-    "model.decoder.layers=1", "model.findings.minimum=3", "evaluate.bootstrap=20", "evaluate.min_positives=2",
+    "model.decoder.layers=1", "model.findings.minimum=3", "evaluate.bootstrap=100", "evaluate.min_positives=2",
     "generate.max_tokens=24", "tracking.log_model=false",
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_the_run_directory_is_whole(place):
 
 
 def test_a_run_is_held_against_itself_drafted_anew_and_against_what_it_left(place):
-    own = ("evaluate.bootstrap=20", "evaluate.min_positives=2", "tracking.enabled=false")
+    own = ("evaluate.bootstrap=100", "evaluate.min_positives=2", "tracking.enabled=false")
     words = ("--against", place / "run", "--seeds", place / "evaluation", "--out", place / "twice", *own)
     said = medmm("evaluate", "--run", place / "run", *words, cwd=place).stdout
     metrics = json.loads((place / "twice" / "metrics.json").read_text())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medmm.errors import UsageError
-from medmm.metrics.bootstrap import interval, intervals, resample_counts
+from medmm.metrics.bootstrap import LEAST_PATIENTS, interval, intervals, replicates, resample_counts
 from medmm.metrics.finding_scores import finding_scores
 from medmm.metrics.text import text_statistics
 from medmm.types import Finding, Status
@@ -76,8 +76,24 @@ def test_chunks_together_have_every_resample() -> None:
     assert sum(len(chunk) for chunk in chunks) == 3000
 
 
+def test_a_few_patients_say_nothing_of_others() -> None:
+    values = np.arange(20.0)
+
+    def mean(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": counts @ values / counts.sum(-1)}
+
+    for number in range(1, LEAST_PATIENTS):
+        patients = [str(place % number) for place in range(20)]
+        assert replicates(mean, patients, 100, 0) == {}
+        assert intervals(mean, patients, 100, 0) == {}
+    patients = [str(place % LEAST_PATIENTS) for place in range(20)]
+    assert replicates(mean, patients, 100, 0)["mean"].std() > 0
+
+
 def test_wrong_use() -> None:
     with pytest.raises(UsageError):
         intervals(lambda counts: {}, [], 10, 0)
     with pytest.raises(UsageError):
         interval(lambda rows: 0.0, ["a"], 0, 0)
+    with pytest.raises(UsageError):
+        replicates(lambda counts: {}, ["a"], 0, 0)

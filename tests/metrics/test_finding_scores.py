@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from medmm.errors import UsageError
-from medmm.metrics.finding_scores import finding_scores
+from medmm.metrics.finding_scores import Uncertain, finding_scores
 from medmm.types import Finding, Status
 
 NAMES = ("edema", "mass", "nodule")
@@ -68,6 +68,20 @@ def test_nothing_qualifies() -> None:
     assert counts.scores() == {}
     assert counts.notes == ("no clinical F1: no finding is present in at least 10 of 3 studies",)
     assert clinical_f1([{}], [{}]) == {}
+
+
+@pytest.mark.parametrize("policy", list(Uncertain))
+def test_what_is_averaged_does_not_depend_on_the_drafts(policy: Uncertain) -> None:
+    present, unsure = Finding(Status.PRESENT), Finding(Status.UNCERTAIN)
+    truth = [{"edema": present}, {"mass": present}] * 10
+    sure = finding_scores(truth, [{"edema": present}] * 20, uncertain=policy)
+    hedging = finding_scores(truth, [{"edema": present, "mass": unsure}, {"edema": present}] * 10, uncertain=policy)
+    doubtful = finding_scores(truth, [{"edema": present, "mass": unsure}] * 20, uncertain=policy)
+    assert sure.names == hedging.names == doubtful.names == ("edema", "mass")
+    assert sure.support == hedging.support == doubtful.support == {"edema": 10, "mass": 10}
+    # edema: 10 of 20 right, F1 2/3; mass is never drafted, F1 0, unless a doubt counts as present
+    mass = 2 / 3 if policy is Uncertain.POSITIVE else 0
+    assert float(doubtful.scores()["clinical_f1_macro"]) == pytest.approx((2 / 3 + mass) / 2)
 
 
 def test_weights_count_studies_as_often() -> None:

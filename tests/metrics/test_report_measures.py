@@ -9,13 +9,16 @@ import pytest
 from sacrebleu.metrics import CHRF
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
 
+from medmm.config.evaluation import LabelerConfig
 from medmm.errors import UsageError
 from medmm.metrics.attributes import attribute_agreement
 from medmm.metrics.chrf import chrf_statistics
-from medmm.metrics.finding_errors import finding_errors, prior_references
+from medmm.metrics.finding_errors import along_with, finding_errors, prior_references
 from medmm.metrics.finding_scores import Uncertain, finding_scores
 from medmm.metrics.judges import judge_scores, load_judge
 from medmm.metrics.meteor import meteor_statistics
+from medmm.reports.labelers import choose_labeler
+from medmm.reports.vocabulary import load_vocabulary
 from medmm.types import Finding, Laterality, Severity, Status
 
 RNG = np.random.default_rng(7)
@@ -117,6 +120,39 @@ def test_errors_by_hand():
     drafted = [row(edema=present), row(nodule=present), row()]
     scores = {name: float(value) for name, value in finding_errors(truth, drafted).scores().items()}
     assert scores == {"hallucinated_per_report": 1 / 3, "omitted_per_report": 1 / 3, "exact_match": 1 / 3}
+
+
+def test_a_finding_read_along_with_another_is_no_second_error():
+    present, unsure, along = Finding(Status.PRESENT), Finding(Status.UNCERTAIN), {"rib": {"bone"}, "hip": {"bone"}}
+
+    def errors(truth, drafted):
+        found = finding_errors([dict.fromkeys(truth, present)], [dict.fromkeys(drafted, present)], along=along)
+        return float(found.hallucinated[0]), float(found.omitted[0]), float(found.exact[0])
+
+    assert errors([], ["rib", "bone"]) == (1, 0, 0)
+    assert errors(["rib", "bone"], []) == (0, 1, 0)
+    assert errors(["rib", "hip", "bone"], ["mass"]) == (1, 2, 0)
+    assert errors(["rib", "bone"], ["hip", "bone"]) == (1, 1, 0)
+    assert errors(["bone"], ["rib", "bone"]) == (1, 0, 0)
+    assert errors(["rib", "bone"], ["bone"]) == (0, 1, 0)
+    # a truth table that names the rib alone
+    assert errors(["rib"], ["rib", "bone"]) == (0, 0, 1)
+    assert errors(["rib"], ["bone"]) == (0, 1, 0)
+    doubted = finding_errors([{"rib": unsure}], [{"bone": present}], along=along)
+    assert doubted.hallucinated.tolist() == [0]
+    only = finding_errors([{}], [dict.fromkeys(("rib", "bone"), present)], ["bone"], along)
+    assert only.hallucinated.tolist() == [1]
+
+
+def test_what_is_read_along_with_a_finding_is_what_the_labeler_reads_in_its_name():
+    found = along_with(choose_labeler(LabelerConfig()))
+    assert found["rib_fracture"] == found["vertebral_fracture"] == found["clavicle_fracture"] == {"fracture"}
+    assert found["pacemaker"] == found["central_line"] == {"support_devices"}
+    assert found["calcified_granuloma"] == {"granuloma"}
+    implied = {name: words.implies for name, words in load_vocabulary().findings.items() if words.implies}
+    for name, others in implied.items():
+        assert found[name] >= set(others), name
+    assert not {"fracture", "hernia", "no_finding", "pleural_effusion"} & set(found)
 
 
 def test_priors_are_counted_a_draft():

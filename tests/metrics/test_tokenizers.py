@@ -91,6 +91,18 @@ def test_odd_texts_give_words(name: str, text: str) -> None:
     assert all(word and not word.isspace() for word in words)
 
 
+WHITE = [chr(code) for code in range(0x110000) if chr(code).isspace()]
+
+
+def test_ptb_words_are_those_that_white_space_parts() -> None:
+    """Any white space parts words, so that joining them by spaces and cutting again gives the same words."""
+    assert {"\u00a0", "\u2009", "\u2028", "\u3000"} < set(WHITE)
+    for mark in WHITE:
+        assert ptb_tokens(f"left{mark}lung, 1{mark}1/2 cm{mark}isn't x.{mark}dr.{mark}y") == ptb_tokens(
+            "left lung, 1 1/2 cm isn't x. dr. y"
+        ), hex(ord(mark))
+
+
 def test_plain() -> None:
     assert plain_tokens("No  Acute\ndisease.") == ["no", "acute", "disease."]
 

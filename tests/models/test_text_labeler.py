@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medmm.config.schema import LabelerConfig
+from medmm.config.evaluation import LabelerConfig
 from medmm.errors import CheckpointError
 from medmm.models.text_labeler import TextLabeler
 from medmm.reports.labelers import choose_labeler

@@ -257,7 +257,38 @@ def test_mojibake_is_repaired_only_where_certain(tmp_path: Path) -> None:
     chinese = "检查所见：双肺纹理清晰。\n印象：未见异常。"
     path.write_bytes(chinese.encode("gb18030"))
     report = read_report(path)
-    assert (report.raw, report.language) == (chinese, "zh")
+    assert (report.raw, report.language, report.repaired) == (chinese, "zh", False)
+
+
+MEANT = "FINDINGS: Œdème à gauche, 5 °C."
+BROKEN = MEANT.encode().decode("cp1252")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "repaired"),
+    [
+        ("a.txt", BROKEN.encode(), True),
+        ("a.txt", MEANT.encode(), False),
+        ("a.html", f"<p>{BROKEN}</p>".encode(), True),
+        ("a.hl7", f"MSH|^~\\&|A|B\rOBR|1||A1\rOBX|1|TX|R||{BROKEN}".encode(), True),
+        ("a.hl7", f"MSH|^~\\&|A|B\rOBR|1||A1\rOBX|1|TX|R||{MEANT}".encode(), False),
+        ("a.json", json.dumps(resource(text={"div": BROKEN}), ensure_ascii=False).encode(), True),
+        ("a.json", json.dumps(resource(presentedForm=[form(BROKEN, "text/plain")])).encode(), True),
+        ("a.json", json.dumps(resource(presentedForm=[form(MEANT, "text/plain")])).encode(), False),
+    ],
+)
+def test_a_report_says_that_it_was_repaired(tmp_path: Path, name: str, data: bytes, repaired: bool) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    report = read_report(path)
+    assert (report.raw, report.repaired) == (MEANT, repaired)
+    part = report.sections["findings"]
+    assert part.text == "Œdème à gauche, 5 °C." == report.raw[part.start : part.end]
+
+
+def test_of_several_reports_those_that_were_right_are_not_called_repaired() -> None:
+    data = f"MSH|^~\\&|A|B\rOBR|1||A1\rOBX|1|TX|R||{BROKEN}\rOBR|2||A2\rOBX|1|TX|R||FINDINGS: Clear."
+    assert [one.report.repaired for one in read_hl7(data.encode())] == [True, False]
 
 
 def test_bad_files(tmp_path: Path) -> None:

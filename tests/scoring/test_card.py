@@ -2,6 +2,7 @@ import pytest
 
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
+from medmm.reports.findings import RuleLabeler, labeler_version
 from medmm.scoring import card, doubts
 from medmm.scoring.samples import gather
 from medmm.scoring.scores import Scores
@@ -37,6 +38,7 @@ def test_a_sound_evaluation_gives_no_warning():
         ({}, GOOD, {"frequent": 0.71}, "no better than that of the most frequent training report (0.710)"),
         ({}, {"rouge_l": 0.3}, {"key": "rouge_l", "swapped": 0.29, "nearest": 0.2}, "about as well (rouge-l 0.290"),
         ({"counts": {"studies": 4, "patients": 29, "left_out": {}}}, GOOD, {}, "only 29 patients"),
+        ({"counts": {"studies": 4, "patients": 4, "left_out": {}}}, GOOD, {}, "no intervals and no p-values"),
         ({"counts": {"studies": 4, "patients": 90, "left_out": {"no_pixels": 2}}}, GOOD, {}, "2 studies of the split"),
         ({"drafts": card.describe_drafts(["a"] * 4, list("abcd"))}, GOOD, {}, "every draft is the same text"),
         ({"drafts": card.describe_drafts(list("aaab"), list("abcd"))}, GOOD, {}, "75% of the drafts are one text (25%"),
@@ -83,6 +85,15 @@ def test_targets_longer_than_the_model_can_write_are_counted():
 
     assert card.targets_cut(Model(), ["a b c", "a b", "a b c d"], 4) == 1
     assert card.targets_cut(object(), ["a"], 4) is None
+
+
+def test_the_labeler_of_the_training_is_named():
+    class Model:
+        class task:  # noqa: N801
+            labeler = RuleLabeler()
+
+    assert card.trained_labeler(Model()) == labeler_version()
+    assert card.trained_labeler(object()) is None
 
 
 def test_training_studies_are_thinned_the_same_way_every_time(tmp_path, make_study):

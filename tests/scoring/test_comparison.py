@@ -13,9 +13,11 @@ from medmm.data.manifest import Manifest, build
 from medmm.errors import DataError, UsageError
 from medmm.scoring import other_runs
 from medmm.scoring.comparison import summary
+from medmm.scoring.differences import holm
 from medmm.scoring.evaluation import Others
 from medmm.scoring.other_runs import OtherRun, recipe_hash
 from medmm.scoring.report_evaluation import evaluate_model
+from medmm.scoring.scores import summary_names
 
 NOTHING = "FINDINGS: The lungs are clear. IMPRESSION: No acute disease."
 EFFUSION = "FINDINGS: There is a left pleural effusion. IMPRESSION: Pleural effusion."
@@ -24,7 +26,7 @@ TEXTS = [NOTHING, EFFUSION, COLLAPSE]
 SETTINGS = {
     "preprocess": {"size": 64},
     "data": {"reader": "openi", "path": "x"},
-    "evaluate": {"tokenizer": "plain", "min_positives": 2, "bootstrap": 40, "baselines": False},
+    "evaluate": {"tokenizer": "plain", "min_positives": 2, "bootstrap": 100, "baselines": False},
 }
 
 
@@ -58,7 +60,9 @@ def test_two_runs_differ_by_what_each_scores_alone(world):
         assert entry["ci95"][0] <= entry["difference"] <= entry["ci95"][1]
         assert 0 < entry["p"] <= 1
         assert 0 < entry["p_permutation"] <= 1
-    assert found["metrics"]["exact_match"]["p_holm"] >= found["metrics"]["exact_match"]["p"]
+    main = [name for name in summary_names(found["metrics"]) if name in found["metrics"]]
+    p = {name: found["metrics"][name]["p_permutation"] for name in main}
+    assert {name: found["metrics"][name]["p_holm"] for name in main} == pytest.approx(holm(p))
     assert found["mcnemar"]["exact_match"] == {"only_this": 4, "only_other": 0, "p": pytest.approx(0.125)}
     assert found["identical_drafts"] == pytest.approx(8 / 12)
     assert (found["run"]["seed"], found["run"]["weights_sha256"], found["notes"]) == (1, "b" * 64, [])
@@ -79,6 +83,39 @@ def test_the_comparison_stands_in_the_page_and_its_drafts_beside_it(world):
     world("good", TEXTS)
     assert not file.exists()
     assert "against" not in json.loads((world.place / "good" / "metrics.json").read_text())
+
+
+def test_enough_swaps_for_holm_to_reach_a_hundredth(tmp_path, make_study, grey_model):
+    """Thirty patients, all better: no number of metrics, nor few resamples, may keep that from being seen."""
+    studies = [make_study(f"t{i}", 10 * (i % 3), TEXTS[i % 3], patient=f"p{i}") for i in range(30)]
+    build(studies, tmp_path / "m.parquet", SplitConfig(val=0), lambda rejection: None)
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    config = Config.model_validate(SETTINGS)
+    other = "FINDINGS: Large nodule, as before. IMPRESSION: Nodule."
+    for name, drafts, others in (("poor", [other] * 3, None), ("good", TEXTS, Others(against=tmp_path / "poor"))):
+        model = grey_model(drafts, provenance={"weights_sha256": name[0] * 64})
+        found = evaluate_model(model, manifest, config, "test", tmp_path / name, others=others)
+    metrics = found.metrics["against"]["metrics"]
+    assert len([name for name in summary_names(metrics) if "p_holm" in metrics.get(name, {})]) > 15
+    for name in ("bleu_1", "rouge_l", "cider_d", "clinical_f1_macro", "exact_match", "hallucinated_per_report"):
+        assert metrics[name]["p_holm"] < 0.01, name
+
+
+def test_a_few_patients_have_neither_interval_nor_p(tmp_path, make_study, grey_model):
+    studies = [make_study(f"t{i}", 10 * (i % 3), TEXTS[i % 3], patient=f"p{i % 4}") for i in range(24)]
+    build(studies, tmp_path / "m.parquet", SplitConfig(val=0), lambda rejection: None)
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    config = Config.model_validate(SETTINGS)
+    for name, drafts, others in (("poor", [NOTHING] * 3, None), ("good", TEXTS, Others(against=tmp_path / "poor"))):
+        found = evaluate_model(grey_model(drafts), manifest, config, "test", tmp_path / name, others=others)
+    assert found.metrics["ci95"] == {}
+    assert {key for entry in found.metrics["against"]["metrics"].values() for key in entry} == {
+        "this", "other", "difference",
+    }  # fmt: skip
+    assert found.metrics["against"]["mcnemar"] == {}
+    assert any("4 patients" in words and "no intervals and no p-values" in words for words in found.warnings)
+    page = (tmp_path / "good" / "metrics.md").read_text()
+    assert "| exact_match | 1.000 | 0.333 | +0.667 | – | – | – | – |" in page
 
 
 def test_other_sections_are_refused_by_name(world):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from medmm.config.schema import EvaluateConfig
+from medmm.config.evaluation import EvaluateConfig
 from medmm.metrics.bootstrap import resample_counts, two_sided_p
 from medmm.metrics.text import score_texts
 from medmm.reports.findings import label_report
@@ -77,6 +77,22 @@ def test_a_run_does_not_differ_from_itself(scored):
     swaps = permuted(scored[0].measures, scored[0].measures, PATIENTS, 50, seed=0)
     assert set(swaps.values()) == {1.0}
     assert set(swaps) == set(scored[0].values)
+
+
+def test_ignored_doubts_leave_the_same_findings_to_compare():
+    texts = [EFFUSION, COLLAPSE] * 6
+    samples = [Sample(str(place), str(place), "test", one, label_report(one), 1) for place, one in enumerate(texts)]
+    config = EvaluateConfig(min_positives=6, bootstrap=100, uncertain="ignored", metrics=("clinical", "chexpert"))
+    scorer = Scorer(samples, NAMES, config, seed=0, every=NAMES)
+    drafted = [[EFFUSION] * 12, [EFFUSION, "Possible pneumothorax."] * 6]
+    own, other = (scorer.score(texts, [label_report(one) for one in texts], True) for texts in drafted)
+    # pneumothorax is never called in either; effusion 6 right of 12, and 6 of 6
+    assert own.values["clinical_f1_macro_14"] == pytest.approx((2 / 3 + 0) / 2)
+    assert other.values["clinical_f1_macro_14"] == pytest.approx((1 + 0) / 2)
+    assert own.measures.averaged() == other.measures.averaged()
+    assert own.measures.averaged()["clinical_f1_macro_14"] == NAMES
+    found = permuted(own.measures, other.measures, scorer.patients, 100, 0)
+    assert set(found) == set(differences(own, other))
 
 
 def test_mcnemar_by_hand(scored):

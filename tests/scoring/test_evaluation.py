@@ -8,8 +8,9 @@ import pytest
 
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
-from medmm.errors import DataError
+from medmm.errors import DataError, UsageError
 from medmm.io.image import read_image
+from medmm.metrics.cider import document_frequencies
 from medmm.metrics.text import score_texts
 from medmm.reports.findings import label_report
 from medmm.scoring.baselines import derangement
@@ -25,7 +26,7 @@ DRAFTS = [NOTHING, EFFUSION, COLLAPSE, BOTH]
 
 
 def _config(**evaluate):
-    settings = {"tokenizer": "plain", "min_positives": 2, "bootstrap": 50, **evaluate}
+    settings = {"tokenizer": "plain", "min_positives": 2, "bootstrap": 100, **evaluate}
     return Config.model_validate(
         {"preprocess": {"size": 64}, "evaluate": settings, "data": {"reader": "openi", "path": "x"}}
     )
@@ -153,6 +154,39 @@ def test_files_hold_what_was_found(tmp_path, studies, grey_model):
     ]
 
 
+def test_the_card_says_which_findings_are_averaged(tmp_path, studies, grey_model):
+    card = _evaluate(tmp_path, studies, grey_model(DRAFTS), _config()).metrics["card"]
+    both = ["pleural_effusion", "pneumothorax"]
+    assert card["averaged"] == {
+        "clinical_f1_macro": both,
+        "clinical_f1_macro_all": both,
+        "clinical_f1_macro_14": both,
+        "clinical_f1_macro_5": ["pleural_effusion"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [({"judges": ("no_such_module:judge",)}, UsageError), ({"bertscore_model": "nowhere"}, DataError)],
+)
+def test_what_cannot_be_had_is_said_before_anything_is_drafted(tmp_path, studies, grey_model, settings, error):
+    _evaluate(tmp_path, studies, grey_model(DRAFTS), _config())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    model = grey_model(DRAFTS)
+    with pytest.raises(error):
+        _evaluate(tmp_path, studies, model, _config(**settings))
+    assert model.batches == []
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_an_evaluation_that_fails_while_it_drafts_leaves_no_older_figures(tmp_path, studies, grey_model):
+    _evaluate(tmp_path, studies, grey_model(DRAFTS), _config())
+    assert (tmp_path / "out" / "metrics.json").exists()
+    with pytest.raises(IndexError):
+        _evaluate(tmp_path, studies, grey_model(DRAFTS[:1]), _config())
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
 def test_no_words_of_a_report_stand_in_the_metrics(tmp_path, studies, grey_model):
     _evaluate(tmp_path, studies, grey_model(DRAFTS), _config())
     for name in ("metrics.json", "metrics.md"):
@@ -259,3 +293,23 @@ def test_figures_on_other_data_have_a_title_of_their_own_in_the_model_card(tmp_p
     assert title == f"Split `test` of other data `{hashes['data_hash'][:8]}`, split `{hashes['split_hash'][:8]}`"
     assert text.startswith("test: 6 studies of 5 patients; 2026-01-31, data hash `")
     assert text.endswith("\n\n- **Mind:** Few.")
+
+
+@pytest.mark.parametrize("baselines", [True, False])
+def test_words_can_be_counted_in_the_training_reports(tmp_path, studies, grey_model, baselines):
+    found = {}
+    for name in ("references", "training"):
+        config = _config(cider_df=name, metrics=("text",), baselines=baselines, bootstrap=0)
+        found[name] = _evaluate(tmp_path, studies, grey_model(DRAFTS), config).metrics
+        assert found[name]["card"]["cider_df"] == name
+    assert "8 training reports" in found["training"]["card"]["implementations"]["cider_d"]
+    tested = [study for study in studies if study.split == "test"]
+    counted = document_frequencies(study.report.raw.lower().split() for study in studies if study.split == "train")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    drafts = {line["study_id"]: line["draft"] for line in lines}
+    want = score_texts(
+        [study.report.raw for study in tested], [drafts[study.study_id] for study in tested], "plain", counted
+    )
+    assert found["training"]["test"]["cider_d"] == pytest.approx(want["cider_d"], abs=1e-9)
+    assert found["references"]["test"]["cider_d"] != found["training"]["test"]["cider_d"]
+    assert found["references"]["test"]["bleu_4"] == found["training"]["test"]["bleu_4"]

@@ -3,13 +3,15 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from medmm.config.schema import Config, EvaluateConfig, Tokenizer
+from medmm.config.evaluation import EvaluateConfig, LabelerConfig
+from medmm.config.schema import Config, Tokenizer
 from medmm.errors import ConfigError, UsageError
 from medmm.metrics.bertscore import BertScores
 from medmm.metrics.text import score_texts
 from medmm.metrics.tokenizers import TOKENIZERS
 from medmm.reports.findings import CORE_FINDINGS, label_report
-from medmm.scoring.measures import Instruments, without_masks
+from medmm.reports.labelers import choose_labeler
+from medmm.scoring.measures import Instruments, Tools, without_masks
 from medmm.scoring.samples import every_name, finding_names
 from medmm.scoring.scores import LESS_IS_BETTER, SUMMARY, summary_names
 
@@ -66,6 +68,36 @@ def test_uncertain_mentions_count_as_asked():
     assert "clinical_f1/pneumonia" not in _values(uncertain="positive")
     # micro over the five: effusion alone has a positive
     assert _values(uncertain="ignored")["clinical_f1_micro_5"] == 1.0
+
+
+def test_a_finding_read_along_with_another_is_counted_once():
+    texts = ["Left rib fracture.", "Right PICC.", "Calcified granuloma.", "Compression fracture.", "Normal chest."]
+    labeler = choose_labeler(LabelerConfig())
+    config = EvaluateConfig(min_positives=1, metrics=("text", "errors"))
+    every, normal = labeler.findings, ["Normal chest."] * 5
+    for there, said, name in ((normal, texts, "hallucinated_per_report"), (texts, normal, "omitted_per_report")):
+        truth, drafted = labeler.label_all(there), labeler.label_all(said)
+        tools = Tools.load(config, labeler)
+        values = Instruments(there, truth, (), every, config, tools=tools).measure(said, drafted).scores()
+        assert float(values[name]) == pytest.approx(4 / 5)
+        assert float(values["exact_match"]) == pytest.approx(1 / 5)
+
+
+def test_the_findings_of_each_average_are_told():
+    assert _measure()[1].averaged() == {
+        "clinical_f1_macro": ("pleural_effusion", "pneumothorax"),
+        "clinical_f1_macro_all": ("pleural_effusion", "pneumothorax"),
+        "clinical_f1_macro_14": ("pleural_effusion", "pneumothorax"),
+        "clinical_f1_macro_5": ("pleural_effusion",),
+    }
+    assert _measure(uncertain="positive")[1].averaged()["clinical_f1_macro_all"] == NAMES
+
+
+@pytest.mark.parametrize("resamples", [1, 99])
+def test_few_resamples_are_refused(resamples):
+    with pytest.raises((ConfigError, ValueError), match=r"evaluate\.bootstrap must be 0 or at least 100"):
+        EvaluateConfig(bootstrap=resamples)
+    assert [EvaluateConfig(bootstrap=number).bootstrap for number in (0, 100)] == [0, 100]
 
 
 def test_sides_are_compared_where_both_state_them():

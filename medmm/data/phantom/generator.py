@@ -180,6 +180,10 @@ def _make(job: tuple[str, int, int, int, Options]) -> tuple[dict[str, Any], list
     for row in rows:
         if row["mask"]:
             _write_mask(Path(place) / row["mask"], study.masks[row["finding"]])
+    if options.organs:
+        fact["organs"] = [f"masks/{number:06d}/{name}.png" for name in study.organs]
+        for name, mask in study.organs.items():
+            _write_mask(Path(place) / f"masks/{number:06d}/{name}.png", mask)
     if options.lateral:
         _add_lateral(Path(place), seed, study, fact, rows, options.syntax(number))
     return fact, rows

@@ -24,6 +24,7 @@ class Options:
         volume_format: ``nifti`` (a file a study) or ``dicom`` (a series a study).
         syntaxes: Names of transfer syntaxes, taken in turn; empty: drawn for each study.
         objects: ``report``, ``segmentation``, ``structure_set``: what DICOM holds beside the images.
+        organs: Whether masks of lungs and heart lie beside those of a radiograph's findings.
     """
 
     modality: str = "radiograph"
@@ -33,13 +34,15 @@ class Options:
     volume_format: str = "nifti"
     syntaxes: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
+    organs: bool = False
 
     @classmethod
     def of(cls, config: PhantomConfig) -> Options:
         """The choices of a config."""
         made = cls(syntaxes=config.syntaxes, objects=config.objects)
         if config.modality != "ct":
-            return replace(made, lateral=config.lateral_share if "lateral" in config.views else 0.0)
+            lateral = config.lateral_share if "lateral" in config.views else 0.0
+            return replace(made, lateral=lateral, organs=config.organs)
         return replace(
             made,
             modality="ct",

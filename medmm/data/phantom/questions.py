@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from medmm.data.phantom.disease import FINDINGS, Condition
-from medmm.data.phantom.study import PhantomStudy
-from medmm.data.phantom.subject import stream
-from medmm.types import Laterality
+import numpy as np
+
+from medmm.data.phantom.disease import GRADED, SIDED
+from medmm.types import Laterality, Status
 
 _NAMES = {
     "pleural_effusion": "a pleural effusion",
@@ -23,8 +26,11 @@ _NAMES = {
     "pacemaker": "a pacemaker",
     "endotracheal_tube": "an endotracheal tube",
 }
-_SIDES = {Laterality.LEFT: "left", Laterality.RIGHT: "right", Laterality.BILATERAL: "both sides"}
-_NOTHING = "none"
+_SIDES = {"left": "left", "right": "right", "bilateral": "both sides"}
+_SIDE_TELLS = SIDED - {"pacemaker"}  # which three in four have on the left
+_ABSENT = 0.176  # of the absent findings are asked for: each is present in 15%, so yes and no are even for each of them
+_SOME = 1 / 3  # of the studies are asked for what is harder to see
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,10 @@ class Question:
 
     Attributes:
         text: The question.
-        answer: ``yes`` or ``no`` for a closed one.
-        kind: As VQA-RAD names it: ``PRES`` (presence), ``POS`` (position), ``ABN`` (abnormality), ``PLANE``.
-        closed: Whether the answers that can be given are yes and no.
+        answer: ``yes`` or ``no``, or one of the words of the question, for a closed one.
+        kind: As VQA-RAD names it: ``PRES`` (presence), ``POS`` (position), ``SIZE``, ``ABN`` (abnormality), ``COUNT``,
+            ``PLANE``.
+        closed: Whether the question says which answers can be given.
     """
 
     text: str
@@ -44,37 +51,58 @@ class Question:
     closed: bool
 
 
-def questions(seed: int, study: PhantomStudy) -> tuple[Question, ...]:
-    """Ask a study what is there, where it is and how it was taken.
+def questions(fact: Row, rows: Sequence[Row]) -> tuple[Question, ...]:
+    """Ask a study what is there, on which side, how large, how much of it, and how it was taken.
 
-    As many findings that are absent are asked for as are present, at least one, so that neither answer can be guessed.
+    The same study is always asked the same. What is asked hardly gives the answer away: for each finding yes and no are
+    as frequent, and the sides, the sizes and the findings that are asked for vary as the studies do.
 
     Args:
-        seed: The phantom's.
-        study: The study.
+        fact: The study's facts, as ``generator.study_rows`` gives them.
+        rows: What is true of each finding.
     """
-    here = {condition.name: condition for condition in study.conditions}
-    absent = [name for name in FINDINGS if name not in here]
-    rng = stream(seed, study.place.study, "questions")
-    count = min(len(absent), max(1, len(here)))
-    chosen = {absent[at] for at in rng.choice(len(absent), count, replace=False)} if absent else set()
-    asked = [_presence(name, name in here) for name in FINDINGS if name in here or name in chosen]
-    asked += [_side(condition) for condition in study.conditions if condition.side is not None]
-    seen = ", ".join(_bare(condition.name) for condition in study.conditions)
-    view = study.exposure.projection
-    asked.append(Question("Which findings does this image show?", seen or _NOTHING, "ABN", closed=False))
-    asked.append(Question("In which projection was this image taken?", view, "PLANE", closed=False))
+    digest = hashlib.blake2b(str(fact["study_id"]).encode(), digest_size=8).digest()
+    rng = np.random.default_rng(int.from_bytes(digest, "big"))
+    here = [row for row in rows if row["status"] == Status.PRESENT]
+    draws = rng.random(len(rows))
+    asked = [
+        _presence(row, row in here) for row, draw in zip(rows, draws, strict=True) if row in here or draw < _ABSENT
+    ]
+    asked += [_side(row) for row in here if row["finding"] in _SIDE_TELLS and row["laterality"]]
+    graded = [row for row in here if row["finding"] in GRADED]
+    chosen = rng.permutation(len(graded)) if graded and rng.random() < 2 * _SOME else []
+    asked += [_size(graded[place]) for place in chosen[:1]]
+    lone = list(_lone(here))
+    chosen = rng.permutation(len(lone)) if lone and rng.random() < _SOME else []
+    asked += [lone[place] for place in chosen[:1]]
+    if rng.random() < _SOME or not asked:
+        asked.append(Question("How many different findings are there?", str(len(here)), "COUNT", closed=False))
+    if fact["view"] is not None:
+        asked.append(Question("Is this an AP or a PA projection?", fact["view"], "PLANE", closed=True))
     return tuple(asked)
 
 
-def _presence(name: str, present: bool) -> Question:
-    return Question(f"Is there {_NAMES[name]}?", "yes" if present else "no", "PRES", closed=True)
+def _presence(row: Row, present: bool) -> Question:
+    return Question(f"Is there {_NAMES[row['finding']]}?", "yes" if present else "no", "PRES", closed=True)
 
 
-def _side(condition: Condition) -> Question:
-    """Ask for the side of a finding that has one."""
-    assert condition.side is not None
-    return Question(f"On which side is the {_bare(condition.name)}?", _SIDES[condition.side], "POS", closed=False)
+def _side(row: Row) -> Question:
+    side = _SIDES[row["laterality"]]
+    return Question(f"On which side is the {_bare(row['finding'])}?", side, "POS", closed=False)
+
+
+def _size(row: Row) -> Question:
+    text = f"Is the {_bare(row['finding'])} small, moderate or large?"
+    return Question(text, str(row["severity"]), "SIZE", closed=True)
+
+
+def _lone(here: Sequence[Row]) -> Iterator[Question]:
+    """Ask which finding a side has, where it has one that lies on no other side and nothing else has a side there."""
+    sided = [row for row in here if row["laterality"]]
+    for side in (Laterality.LEFT, Laterality.RIGHT):
+        found = [row for row in sided if row["laterality"] in (side, Laterality.BILATERAL)]
+        if len(found) == 1 and found[0]["laterality"] == side:
+            yield Question(f"Which finding is on the {side} side?", _bare(found[0]["finding"]), "ABN", closed=False)
 
 
 def _bare(name: str) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from medmm.data.phantom import anatomy, disease, hardware, radiograph, subject
 from medmm.data.phantom.disease import Condition, Facts
+from medmm.data.phantom.geometry import View
 from medmm.data.phantom.lateral import Lateral, make_lateral, taken
 from medmm.data.phantom.reporting import Dictation, dictate
+from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.subject import Acquisition, Patient, Visit
+
+ORGANS = ("lung_right", "lung_left", "heart")
+_SEEN_MM = 20.0  # a ray shows an organ when more than this of it lies inside: thin recesses behind the dome are not seen
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class PhantomStudy:
         report: The report.
         pixel_mm: Side of a pixel in the patient, in millimetres.
         lateral: The lateral radiograph, None where none was taken.
+        organs: Names of :data:`ORGANS` to ``[H, W]`` bool, the organ's shadow; shadows overlap.
     """
 
     place: Visit
@@ -44,6 +50,7 @@ class PhantomStudy:
     report: Dictation
     pixel_mm: float
     lateral: Lateral | None = None
+    organs: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def age(self) -> int:
@@ -75,8 +82,20 @@ def make_study(seed: int, study: int, size: int, lateral_share: float = 0.0) -> 
     views = exposure.projection if side is None else f"{exposure.projection} LATERAL"
     report = report_on(seed, place, who, views, found, case.facts)
     return PhantomStudy(
-        place, who, exposure, found, case.facts, case.chest.heart_share, grey, masks, report, view.spacing_mm, side
-    )
+        place, who, exposure, found, case.facts, case.chest.heart_share, grey, masks, report, view.spacing_mm, side,
+        _shadows(case, view),
+    )  # fmt: skip
+
+
+def _shadows(case: anatomy.Case, view: View) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks of the aerated lungs and of the heart; nothing of the image depends on them."""
+    lungs = [part.shape for part in case.scene.components if part.name == "lung"]
+    shadows = {}
+    for name, shape in zip(ORGANS, (*lungs, Solid(case.chest.heart)), strict=True):
+        length = np.zeros((view.rows, view.columns), np.float32)
+        shape.draw(view, length, 1.0)
+        shadows[name] = length > _SEEN_MM
+    return shadows
 
 
 def exposure_of(seed: int, study: int) -> Acquisition:

@@ -1,7 +1,8 @@
-"""Phantom studies, with the truth as findings."""
+"""Phantom studies, with the truth as findings and as answers to questions."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 from medmm.config.schema import DataConfig
 from medmm.config.sources import PhantomConfig
-from medmm.data.phantom import cached, generator
+from medmm.data.phantom import cached, ct, generator
 from medmm.data.phantom.options import Options
+from medmm.data.phantom.questions import questions
 from medmm.data.readers._common import age_band, patient_key
 from medmm.data.readers._documents import read_document
 from medmm.data.readers._files import fault, source_path
+from medmm.data.readers._volumes import MASK
 from medmm.errors import StudyError
 from medmm.io.dicom import read_header
 from medmm.reports.parse import read_report
@@ -67,13 +70,35 @@ def _study(folder: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) ->
         images=references,
         report=report,
         findings={row["finding"]: _finding(row) for row in rows},
-        masks={row["finding"]: folder / row["mask"] for row in rows if row["mask"]},
+        masks=_masks(folder, place, fact, rows),
+        questions=tuple((one.text, one.answer) for one in questions(fact, rows)),
         sex=fact["sex"],
         age_band=age_band(fact["age"]),
         device=fact["device"],
         days=fact["days"],
         priors=(fact["prior"],) if fact["prior"] else (),
     )
+
+
+def _masks(folder: Path, place: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Path]:
+    """Masks of organs, or the label map of a CT scan, then those of the findings."""
+    organs = {Path(name).stem: folder / name for name in fact.get("organs") or ()}
+    label = {MASK: place / fact["label"]} if fact.get("label") else {}
+    return {**label, **organs, **{row["finding"]: folder / row["mask"] for row in rows if row["mask"]}}
+
+
+def labels(config: DataConfig) -> dict[str, tuple[int, ...]]:
+    """What the values of CT label maps stand for, as ``phantom.json`` says; empty for radiographs.
+
+    Raises:
+        DataError: The folder holds no complete phantom.
+    """
+    if config.path is None:  # made on the spot
+        return {name: (value,) for name, value in ct.LABELS.items()} if config.phantom.modality == "ct" else {}
+    folder = source_path(config.path)
+    generator.require(folder)
+    said = json.loads((folder / generator.DESCRIPTION).read_text(encoding="utf-8"))
+    return {str(name): (int(value),) for name, value in said.get("labels", {}).items()}
 
 
 def _reference(image: Path, fact: Mapping[str, Any], first: bool) -> ImageRef:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
+from medmm.data.phantom import disease
 from medmm.data.phantom.generator import study_rows
 from medmm.data.phantom.questions import questions
 from medmm.data.phantom.study import make_study
@@ -19,44 +20,70 @@ SIDES = {"left": "left", "right": "right", "both sides": "bilateral"}
 
 @pytest.fixture(scope="module")
 def cases():
-    made = [make_study(0, number, 64) for number in range(30)]
-    return [(questions(0, study), *study_rows(0, study.place.study, study)) for study in made]
+    made = [study_rows(0, number, make_study(0, number, 64)) for number in range(60)]
+    return [(questions(fact, rows), fact, rows) for fact, rows in made]
 
 
-def finding(text, start):
-    words = text.removeprefix(start).removesuffix("?").removeprefix("a ").removeprefix("an ")
+def finding(text, start, end="?"):
+    words = text.removeprefix(start).removesuffix(end).removeprefix("a ").removeprefix("an ")
     return WORDS.get(words, words)
 
 
+def true_answer(one, fact, rows):
+    truth = {row["finding"]: row for row in rows}
+    if one.kind == "PRES":
+        return "yes" if truth[finding(one.text, "Is there ")]["status"] == "present" else "no"
+    if one.kind == "POS":
+        side = truth[finding(one.text, "On which side is the ")]["laterality"]
+        return next(word for word, value in SIDES.items() if value == side)
+    if one.kind == "SIZE":
+        return truth[finding(one.text, "Is the ", " small, moderate or large?")]["severity"]
+    if one.kind == "COUNT":
+        return str(sum(row["status"] == "present" for row in rows))
+    return fact["view"]
+
+
 def test_answers_are_true(cases):
-    asked = Counter()
+    asked = defaultdict(Counter)
     for own, fact, rows in cases:
-        truth = {row["finding"]: row for row in rows}
         for one in own:
-            asked[one.kind, one.answer] += 1
-            if one.kind == "PRES":
-                present = truth[finding(one.text, "Is there ")]["status"] == "present"
-                assert (one.answer, one.closed) == ("yes" if present else "no", True)
-            elif one.kind == "POS":
-                assert truth[finding(one.text, "On which side is the ")]["laterality"] == SIDES[one.answer]
-            elif one.kind == "PLANE":
-                assert one.answer == fact["view"]
+            asked[one.kind][one.answer] += 1
+            if one.kind == "ABN":
+                side = one.text.split()[-2]
+                there = [row["finding"] for row in rows if row["laterality"] in {side, "bilateral"}]
+                assert there == [finding(one.answer, "")]
             else:
-                said = {finding(word, "") for word in one.answer.split(", ")} - {"none"}
-                assert said == {name for name, row in truth.items() if row["status"] == "present"}
-    assert min(asked["POS", side] for side in SIDES) > 0
-    assert asked["ABN", "none"] > 0
+                assert one.answer == true_answer(one, fact, rows)
+            assert one.closed == (one.kind in {"PRES", "SIZE", "PLANE"})
+    assert set(asked) == {"PRES", "POS", "SIZE", "COUNT", "ABN", "PLANE"}
+    assert set(asked["POS"]) == set(SIDES)
+    assert set(asked["SIZE"]) == {"small", "moderate", "large"}
+    assert set(asked["PLANE"]) == {"PA", "AP"}
 
 
-def test_yes_and_no_are_even_where_something_is_found(cases):
-    for own, _, rows in cases:
-        answers = Counter(one.answer for one in own if one.kind == "PRES")
-        present = sum(row["status"] == "present" for row in rows)
-        assert answers["yes"] == present
-        assert answers["no"] == min(max(1, present), len(rows) - present)
+def test_a_question_alone_does_not_tell_its_answer():
+    """Over many studies; the truth alone is needed, so no picture is made."""
+    counts = defaultdict(Counter)
+    for number in range(4000):
+        here = {one.name: one for one in disease.conditions(0, number)}
+        rows = [
+            {
+                "finding": name,
+                "status": "present" if name in here else "absent",
+                "laterality": str(here[name].side) if name in here and here[name].side else None,
+                "severity": str(here[name].severity) if name in here and name in disease.GRADED else None,
+            }
+            for name in disease.FINDINGS
+        ]
+        for one in questions({"study_id": f"study {number}", "view": None}, rows):
+            counts[one.kind, one.text][one.answer] += 1
+    most = {key: max(found.values()) / sum(found.values()) for key, found in counts.items()}
+    for (kind, text), share in most.items():
+        assert share < {"PRES": 0.56, "POS": 0.56, "SIZE": 0.5, "COUNT": 0.45, "ABN": 0.35}[kind], text
+    assert len([1 for kind, _ in most if kind == "PRES"]) == len(disease.FINDINGS)
 
 
-def test_the_same_study_is_asked_the_same():
-    study = make_study(3, 7, 64)
-    assert questions(3, study) == questions(3, study)
-    assert len({one.text for one in questions(3, study)}) == len(questions(3, study))
+def test_the_same_study_is_asked_the_same(cases):
+    for own, fact, rows in cases:
+        assert questions(fact, rows) == own
+        assert len({one.text for one in own}) == len(own) > 0

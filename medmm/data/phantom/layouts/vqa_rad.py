@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.phantom.generator import study_rows
 from medmm.data.phantom.questions import Question, questions
 from medmm.data.phantom.study import make_study
 
@@ -34,7 +35,7 @@ def write(root: Path, seed: int, numbers: Sequence[int], size: int) -> None:
         name = f"synpic{number:05d}.jpg"
         (root / FOLDER / name).write_bytes(_jpeg(study.grey))
         phrase = "test_freeform" if place % _TEST == _TEST - 1 else "freeform"
-        for asked in questions(seed, study):
+        for asked in questions(*study_rows(seed, number, study)):
             records.append(_record(len(records) + 1, name, phrase, asked))
     (root / LIST).write_text(json.dumps(records, indent=1), encoding="utf-8")
 

@@ -1,0 +1,87 @@
+"""An evaluation of answers as tables: for a terminal and as ``metrics.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medmm.metrics.answers import KINDS
+from medmm.scoring.markdown import Table, finer, interval, number, p_value, table
+
+BASELINES = ("no_image", "swapped_image", "most_frequent")
+"""In the order in which they are shown."""
+_HEADS = {"no_image": "no image", "swapped_image": "swapped image", "most_frequent": "most frequent"}
+_SUMMARY = ("accuracy", "accuracy_closed", "accuracy_open", "token_f1", "bleu_1", *(f"accuracy/{k}" for k in KINDS))
+
+
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """The figures beside their intervals and baselines."""
+    counts, shown = metrics["card"]["counts"], list(metrics["baselines"])
+    title = (
+        f"{metrics['card']['split']}: {counts['questions']} questions on {counts['studies']} studies"
+        f" of {counts['patients']} patients"
+    )
+    rows = [
+        (
+            name,
+            str(counts["of"][name]) if name in counts["of"] else "",
+            number(metrics["test"][name]),
+            interval(metrics["ci95"].get(name)),
+            *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
+        )
+        for name in _SUMMARY
+        if name in metrics["test"]
+    ]
+    return title, ("metric", "questions", "model", "95% interval", *(_HEADS[name] for name in shown)), rows
+
+
+def gain_table(metrics: Mapping[str, Any]) -> Table:
+    """What the image is worth: the model minus itself without image, paired by patient."""
+    gains = metrics["differences"]["no_image"]
+    rows = [
+        (name, finer(gains[name]["difference"]), interval(gains[name].get("ci95")), p_value(gains[name].get("p")))
+        for name in _SUMMARY
+        if name in gains
+    ]
+    return "What the image is worth", ("metric", "minus no image", "95% interval", "p"), rows
+
+
+def markdown(metrics: Mapping[str, Any]) -> str:
+    """``metrics.md``."""
+    title, columns, rows = summary_table(metrics)
+    card = metrics["card"]
+    parts = [f"# Evaluation on {title}"]
+    if card["warnings"]:
+        parts.append("\n".join(f"- **Mind:** {sentence}" for sentence in card["warnings"]))
+    head, names, gains = gain_table(metrics)
+    parts += [table(columns, rows), _READING, f"## {head}", table(names, gains)]
+    parts += ["## What the numbers rest on", "\n".join(f"- {line}" for line in _basis(card))]
+    return "\n\n".join(parts) + "\n"
+
+
+_READING = (
+    "An answer is right where it is the reference word for word, but for case, punctuation, articles and numbers"
+    " written as words. A question is closed where its answer is yes, no, or one of the words that it offers with *or*."
+    " `token_f1` and `bleu_1` are of open questions. *No image* is the same model answering from the question alone,"
+    " which it was trained to do too; *swapped image* sees another patient's images; *most frequent* always says what"
+    " training says most. Intervals resample patients."
+)
+
+
+def _basis(card: Mapping[str, Any]) -> list[str]:
+    counts = card["counts"]
+    left = ", ".join(f"{name} {count}" for name, count in counts["left_out"].items()) or "nothing"
+    return [
+        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['questions']} questions on {counts['studies']}"
+        f" studies of {counts['patients']} patients, {counts['images']} images; left out: {left}.",
+        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
+        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        f"In training {card['image_share']:.0%} of the questions were shown with their images.",
+        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
+        f" resamples; answers written `{card['generate']['strategy']}`, at most"
+        f" {card['generate']['max_tokens']} tokens.",
+        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
+        f"medmm {card['medmm']}, "
+        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
+        + f", device {card['device'] or 'unknown'}.",
+    ]

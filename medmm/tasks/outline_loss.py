@@ -1,0 +1,67 @@
+"""Dice and cross entropy of outlines, at the finest map and at coarser ones.
+
+Shape legend: B patches, C maps, S spatial axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medmm.data.outline_code import OutlineCode
+
+_SMOOTH = 1e-5
+
+
+def outline_loss(logits: Sequence[Tensor], coded: Tensor, code: OutlineCode) -> tuple[Tensor, Tensor]:
+    """Cross entropy and Dice loss, each coarser map weighing half of the one before (Isensee et al. 2021).
+
+    Args:
+        logits: ``[B, C, *S]``, the finest first.
+        coded: Coded masks ``[B, *S]`` int64, of the finest size.
+        code: What they mean.
+
+    Returns:
+        Cross entropy and Dice loss, each a weighted mean over the maps.
+    """
+    entropy, dice = logits[0].new_zeros(()), logits[0].new_zeros(())
+    total = 2 - 0.5 ** (len(logits) - 1)
+    for number, one in enumerate(logits):
+        target = coded
+        if one.shape[2:] != coded.shape[1:]:
+            # nearest, as every code is a number of its own; float64 holds 53 bits of them
+            target = functional.interpolate(coded[:, None].double(), one.shape[2:], mode="nearest")[:, 0].long()
+        found = (_exclusive if code.exclusive else _overlapping)(one, target)
+        entropy = entropy + found[0] * (0.5**number / total)
+        dice = dice + found[1] * (0.5**number / total)
+    return entropy, dice
+
+
+def _exclusive(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Of classes that exclude each other; the background has no Dice."""
+    maps = logits.shape[1]
+    logarithms = logits.log_softmax(1)
+    own = logarithms.gather(1, target[:, None])[:, 0]
+    sums = logarithms.exp().transpose(0, 1).flatten(1).sum(1)
+    flat = target.flatten()
+    common = logits.new_zeros(maps).index_add(0, flat, own.exp().flatten())
+    counts = torch.bincount(flat, minlength=maps).to(sums)
+    return -own.mean(), _dice_loss(common[1:], sums[1:] + counts[1:])
+
+
+def _overlapping(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Of classes that each have a bit of their own."""
+    bits = torch.arange(logits.shape[1], device=target.device).view(1, -1, *(1,) * (target.ndim - 1))
+    truth = ((target[:, None] >> bits) & 1).to(logits)
+    axes = [0, *range(2, logits.ndim)]
+    chances = logits.sigmoid()
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth)
+    return entropy, _dice_loss((chances * truth).sum(axes), chances.sum(axes) + truth.sum(axes))
+
+
+def _dice_loss(common: Tensor, sizes: Tensor) -> Tensor:
+    """Mean over classes of 1 - 2 |A and B| / (|A| + |B|), summed over the whole batch (Milletari et al. 2016)."""
+    return 1 - ((2 * common + _SMOOTH) / (sizes + _SMOOTH)).mean()

@@ -1,0 +1,275 @@
+"""Visual question answering: a question and the views of a study in, an answer out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from medmm.config.schema import Config
+from medmm.data.dataset import Batch, Sample
+from medmm.errors import CheckpointError, DataError, Reason, UsageError
+from medmm.io.atomic import write_json
+from medmm.metrics.answers import normalised
+from medmm.models.answer_head import AnswerHead
+from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_decoder, small_decoder
+from medmm.models.image_encoder import build_encoder
+from medmm.models.question_answerer import AnsweredQuestions, Asked, QuestionAnswerer
+from medmm.models.settings import forget_places
+from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
+from medmm.tasks.base import Draft, Encoded, LossOutput, Task
+from medmm.tasks.questions import choose_answers, drawn, pairs, plain
+from medmm.types import Rejection, Study
+
+FORMAT = 1
+_IGNORED = -100  # torch's cross entropy leaves such targets out
+_DESCRIPTION, _TOKENIZER, _DECODER = "task.json", "tokenizer", "decoder"
+_CHARACTERS_A_TOKEN = 32  # more are never needed to fill a question's tokens
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """The questions of a batch with their answers.
+
+    Attributes:
+        asked: The questions.
+        answers_qu: ``[Q, U]`` token ids of the answers, padded with -100.
+        called_q: ``[Q]`` which of the head's answers each is.
+    """
+
+    asked: Asked
+    answers_qu: Tensor
+    called_q: Tensor
+
+
+class VisualQuestionAnswering(Task):
+    """Answers questions on a study."""
+
+    name: ClassVar[str] = "vqa"
+    learns_from: ClassVar[str] = "questions with answers"
+
+    def __init__(
+        self, config: Config, tokenizer: ReportTokenizer, decoder: TextDecoder, answers: Mapping[str, float]
+    ) -> None:
+        """Put the model together.
+
+        Args:
+            config: The run's config.
+            tokenizer: Text to ids.
+            decoder: The language model.
+            answers: The answers that the head can call, as they are written, and the share of training questions with
+                each; all others share what is left.
+        """
+        self.config, self.tokenizer, self.answers = config, tokenizer, dict(answers)
+        self._place = {normalised(answer): place for place, answer in enumerate(answers)}
+        self.padding: Mapping[str, int] = {
+            "questions": 0, "question_lengths": 0, "answers": 0, "answer_lengths": 0, "called": _IGNORED,
+        }  # fmt: skip
+        prep, wanted = config.preprocess, config.model
+        shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
+        encoder = build_encoder(wanted.encoder, shape)
+        shares = [*answers.values(), max(0.0, 1 - sum(answers.values()))]
+        head = AnswerHead(tokenizer.size, encoder.width, shares, wanted.decoder.dropout)
+        self.model: QuestionAnswerer = QuestionAnswerer(
+            encoder, decoder, head, prep, wanted.max_views, wanted.prefix_grid
+        )
+        _require_room(self.model, config)
+
+    @classmethod
+    def teaches(cls, study: Study) -> bool:
+        """Whether a study has images and questions."""
+        return bool(study.images) and bool(study.questions)
+
+    @classmethod
+    def build(cls, config: Config, studies: Iterable[Study]) -> VisualQuestionAnswering:
+        """Learn the tokenizer and choose the answers that can be called, then make the model."""
+        asked = [(study.patient_key, *pair) for study in studies for pair in pairs(study)]
+        if not asked:
+            fix = "Choose a reader that brings questions, or set data.columns.question and data.columns.answer."
+            raise DataError("no training study has a question with an answer", where="data", fix=fix)
+        answers = choose_answers(asked, config.vqa.minimum)
+        wanted = config.model.decoder
+        if wanted.source is None:
+            texts = [text for _, question, answer in asked for text in (plain(question), answer)]
+            patients = [patient for patient, _, _ in asked for _ in range(2)]
+            tokenizer = learn_tokenizer(texts, wanted.vocabulary, patients)
+            decoder = small_decoder(wanted, tokenizer, _longest_prefix(config))
+        else:
+            tokenizer = load_tokenizer(wanted.source)
+            decoder = pretrained_decoder(wanted.source, tokenizer)
+        return cls(config, tokenizer, decoder, answers)
+
+    @classmethod
+    def load(cls, folder: Path, config: Config) -> VisualQuestionAnswering:
+        """Make the model that :meth:`save` described."""
+        try:
+            said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            version, task, answers = said["format"], said["task"], dict(said["answers"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError("the model's description cannot be read", where=_DESCRIPTION) from error
+        if (version, task) != (FORMAT, cls.name):
+            got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
+            raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
+        tokenizer = load_tokenizer(folder / _TOKENIZER)
+        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), answers)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer, the language model's settings and ``task.json``, which names the head's answers."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(folder / _TOKENIZER)
+        self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
+        forget_places(folder / _DECODER)
+        write_json(folder / _DESCRIPTION, {"format": FORMAT, "task": self.name, "answers": self.answers})
+
+    def encode(self, studies: Iterable[Study]) -> Encoded:
+        """Turn questions and answers into ids: a sample a study, with all its questions."""
+        samples: list[Sample] = []
+        rejections: list[Rejection] = []
+        number = cut = 0
+        for study in studies:
+            asked = pairs(study)
+            if not asked:
+                detail = "the study has no question with an answer"
+                rejections.append(Rejection(study.study_id, Reason.IMAGE_WITHOUT_QUESTION, detail))
+                continue
+            targets, was_cut = self._targets(asked)
+            number, cut = number + len(asked), cut + was_cut
+            samples.append(Sample(study.study_id, targets, len(targets["questions"]) + len(targets["answers"])))
+        limits = f"{self.config.vqa.question_tokens} and {self.config.model.decoder.max_tokens}"
+        notes = [f"{cut} of {number} questions or answers were cut at {limits} tokens"] if cut else []
+        return Encoded(samples, rejections, notes)
+
+    def _targets(self, asked: Sequence[tuple[str, str]]) -> tuple[dict[str, npt.NDArray[np.int64]], int]:
+        """The questions and answers of a study, one behind the other, and how many of them were cut."""
+        longest = self.config.model.decoder.max_tokens
+        questions = [self._question_ids(question) for question, _ in asked]
+        places = [self._place.get(normalised(answer), len(self._place)) for _, answer in asked]
+        named = [*self.answers, None]
+        texts = [named[place] or answer for place, (_, answer) in zip(places, asked, strict=True)]
+        answers = [self.tokenizer.encode(text, longest) for text in texts]
+        targets = {"called": np.array(places, np.int64)}
+        for name, rows in (("question", questions), ("answer", answers)):
+            targets[f"{name}s"] = np.concatenate([ids for ids, _ in rows])
+            targets[f"{name}_lengths"] = np.array([len(ids) for ids, _ in rows], np.int64)
+        return targets, sum(one or other for (_, one), (_, other) in zip(questions, answers, strict=True))
+
+    def _question_ids(self, question: str) -> tuple[npt.NDArray[np.int64], bool]:
+        limit = self.config.vqa.question_tokens
+        text = plain(question)
+        ids, was_cut = self.tokenizer.encode(text[: limit * _CHARACTERS_A_TOKEN], limit)
+        return ids, was_cut or len(text) > limit * _CHARACTERS_A_TOKEN
+
+    def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
+        """Cross entropy of the answers' tokens, and that of the head's answers by its weight."""
+        learned = self._unpacked(batch, model.training)
+        ids = learned.answers_qu
+        output: AnsweredQuestions = model(
+            batch.images, batch.view_mask, learned.asked, learned.called_q, ids.masked_fill(ids < 0, self.tokenizer.pad)
+        )
+        text = functional.cross_entropy(output.logits_quv.float().flatten(0, 1), ids.flatten(), ignore_index=_IGNORED)
+        smoothing = self.config.vqa.smoothing if model.training else 0.0
+        called = functional.cross_entropy(output.called.logits_qa, learned.called_q, label_smoothing=smoothing)
+        right = (output.called.logits_qa.argmax(1) == learned.called_q).float().mean()
+        parts = {"text": text.detach(), "called": called.detach(), "accuracy": right.detach()}
+        return LossOutput(text + self.config.vqa.head_weight * called, parts)
+
+    def _unpacked(self, batch: Batch, training: bool) -> _Learned:
+        """Cut a batch into its questions; while training some of each study, and some of them without image."""
+        targets, device = batch.targets, batch.images.device
+        owners: list[int] = []
+        rows: dict[str, list[Tensor]] = {"question": [], "answer": []}
+        for row in range(len(batch.study_ids)):
+            for name, found in rows.items():
+                lengths = [length for length in targets[f"{name}_lengths"][row].tolist() if length]
+                found.extend(targets[f"{name}s"][row, : sum(lengths)].split(lengths))
+            owners += [row] * len(lengths)
+        called = targets["called"][targets["called"] >= 0]
+        order = drawn(owners, self.config.vqa.per_study) if training else list(range(len(owners)))
+        shown = torch.ones(len(order), dtype=torch.bool, device=device)
+        if training:
+            shown = torch.rand(len(order)).to(device) < self.config.vqa.image_share
+        asked = self._asked([owners[place] for place in order], [rows["question"][place] for place in order], shown)
+        answers = pad_sequence([rows["answer"][place] for place in order], batch_first=True, padding_value=_IGNORED)
+        return _Learned(asked, answers, called[torch.tensor(order, device=device)])
+
+    def _asked(self, owners: Sequence[int], questions: Sequence[Tensor], shown: Tensor) -> Asked:
+        """Questions as the model takes them; ``_IGNORED`` is no token, so it tells padding from what is asked."""
+        ids = pad_sequence(list(questions), batch_first=True, padding_value=_IGNORED)
+        real = ids >= 0
+        owner = torch.tensor(owners, device=ids.device)
+        return Asked(owner, ids.masked_fill(~real, self.tokenizer.pad), real, shown)
+
+    @torch.no_grad()
+    def answer(self, images: Tensor, view_mask: Tensor, questions: Sequence[str], shown: bool = True) -> list[Draft]:
+        """Answer a question on each study.
+
+        Args:
+            images: float32 ``[B, V, 1, *S]`` in [0, 1] on the model's device.
+            view_mask: bool ``[B, V]``.
+            questions: B questions, as :func:`medmm.tasks.questions.checked` lets them through.
+            shown: Whether the model sees the images; without it answers from the question alone.
+        """
+        rows = [torch.from_numpy(self._question_ids(question)[0]).to(images.device) for question in questions]
+        seen = torch.full((len(rows),), shown and self.config.vqa.image_share > 0, device=images.device)
+        asked = self._asked(range(len(rows)), rows, seen)
+        ids, _ = self.model.answer(images, view_mask, asked, self.config.generate)
+        return [Draft(answer=self.tokenizer.decode(tokens)) for tokens in ids.tolist()]
+
+    def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:
+        """Answer the first of ``score.questions`` on each study.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if not self.config.score.questions:
+            fix = "Ask one: model.predict(study, question=...), or score with score.questions=[...]."
+            raise UsageError("a model that answers questions was asked none", where="question", fix=fix)
+        return self.answer(images, view_mask, self.config.score.questions[:1] * len(images))
+
+    def notes_on(self, question: str) -> tuple[str, ...]:
+        """What a reader of an answer should know of how its question was read."""
+        limit = self.config.vqa.question_tokens
+        return (f"the question was cut at {limit} tokens",) if self._question_ids(question)[1] else ()
+
+
+def answering(task: Task) -> VisualQuestionAnswering:
+    """The task, if it answers questions.
+
+    Raises:
+        UsageError: It was trained for something else.
+    """
+    if isinstance(task, VisualQuestionAnswering):
+        return task
+    raise UsageError(
+        "this run answers no questions", where="question", got=f"a run of --task {task.name}",
+        expected="a run of --task vqa", fix="Leave the question out, or name another run.",
+    )  # fmt: skip
+
+
+def _longest_prefix(config: Config) -> int:
+    """Places for the prefix of any encoder: images, the head's call, the question."""
+    axes = config.model.encoder.spatial_dims
+    return config.model.max_views * config.model.prefix_grid**axes + 1 + config.vqa.question_tokens
+
+
+def _require_room(model: QuestionAnswerer, config: Config) -> None:
+    places = model.decoder.places
+    asked, longest = config.vqa.question_tokens, config.model.decoder.max_tokens
+    needed = model.image_length + asked + 1 + longest
+    if places is not None and needed > places:
+        raise DataError(
+            "the language model has too few places",
+            where="model.decoder",
+            got=f"{places}",
+            expected=f"{needed}: {model.image_length} of images, {asked} of the question and {longest} of the answer",
+            fix="Set a smaller vqa.question_tokens, model.decoder.max_tokens or model.max_views.",
+        )

@@ -1,0 +1,93 @@
+"""The answer head and the prefix that the language model reads, on weights and numbers small enough to follow."""
+
+import pytest
+import torch
+
+from medmm.config.schema import DecoderConfig, EncoderConfig, GenerateConfig, PreprocessConfig
+from medmm.models.answer_head import AnswerHead, bag
+from medmm.models.decoder import small_decoder
+from medmm.models.image_encoder import build_encoder
+from medmm.models.question_answerer import Asked, QuestionAnswerer
+from medmm.models.tokenizer import learn_tokenizer
+
+TEXTS = ["is there a nodule", "on which side is it", "yes", "no", "left"] * 5
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    tokenizer = learn_tokenizer(TEXTS, 300)
+    decoder = small_decoder(DecoderConfig(layers=1, width=32, heads=2), tokenizer, 64)
+    encoder = build_encoder(EncoderConfig(width=32), (32, 32))
+    head = AnswerHead(tokenizer.size, 32, (0.5, 0.3, 0.2), 0.1)
+    return QuestionAnswerer(encoder, decoder, head, PreprocessConfig(size=32), 2, 2).eval()
+
+
+def asked(owner, rows, shown):
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    real = torch.tensor([[place < len(row) for place in range(longest)] for row in rows])
+    return Asked(torch.tensor(owner), ids, real, torch.tensor(shown))
+
+
+def said(model, images, mask, questions):
+    answers = torch.tensor([[5, 6, 1]] * len(questions.owner_q))
+    truth = torch.zeros(len(questions.owner_q), dtype=torch.int64)
+    with torch.no_grad():
+        found = model(images, mask, questions, truth, answers)
+    return found.logits_quv, found.called.logits_qa
+
+
+def test_a_bag_holds_tokens_and_pairs_once_at_length_one():
+    ids = torch.tensor([[3, 4, 3, 9], [4, 3, 0, 0], [0, 0, 0, 0]])
+    real = torch.tensor([[True, True, True, True], [True, True, False, False], [False] * 4])
+    found = bag(ids, real, 10)
+    pair = lambda one, other: (one * 1_000_003 + other) % 2048 + 10  # noqa: E731
+    wanted = [{3, 4, 9, pair(3, 4), pair(4, 3), pair(3, 9)}, {3, 4, pair(4, 3)}, set()]
+    for row, places in zip(found, wanted, strict=True):
+        assert set(torch.nonzero(row).flatten().tolist()) == places
+        assert row.norm().item() == pytest.approx(1.0 if places else 0.0)
+
+
+def test_a_new_head_says_how_often_each_answer_is(model):
+    head = AnswerHead(20, 16, (0.5, 0.3, 0.2), 0.0)
+    ids = torch.tensor([[1, 2]])
+    out = head(torch.randn(1, 4, 16), torch.ones(1, 4, dtype=torch.bool), torch.tensor([True]), ids, ids > 0)
+    torch.testing.assert_close(out.logits_qa.softmax(1)[0], torch.tensor([0.5, 0.3, 0.2]), atol=0.02, rtol=0)
+
+
+def test_questions_of_one_batch_do_not_see_each_other(model):
+    torch.manual_seed(1)
+    images, mask = torch.rand(2, 2, 1, 32, 32), torch.tensor([[True, True], [True, False]])
+    rows, owner, shown = [[7, 8, 9, 10], [11], [7, 8]], [0, 1, 1], [True, False, True]
+    together = said(model, images, mask, asked(owner, rows, shown))
+    for place in range(3):
+        one = owner[place]
+        alone = said(model, images[one : one + 1], mask[one : one + 1], asked([0], [rows[place]], [shown[place]]))
+        for whole, part in zip(together, alone, strict=True):
+            torch.testing.assert_close(whole[place], part[0], atol=2e-5, rtol=1e-4)
+
+
+def test_without_image_nothing_of_it_is_seen(model):
+    torch.manual_seed(2)
+    with torch.no_grad():
+        model.head.answers.weight.normal_()
+    one, other, mask = torch.rand(1, 1, 1, 32, 32), torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
+    for shown, same in ((False, True), (True, False)):
+        questions = asked([0], [[7, 8, 9]], [shown])
+        first, second = said(model, one, mask, questions), said(model, other, mask, questions)
+        assert all(torch.equal(*pair) for pair in zip(first, second, strict=True)) is same
+
+
+def test_what_the_head_calls_is_told_to_the_language_model(model):
+    images, mask = torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
+    questions, answers = asked([0], [[7, 8]], [True]), torch.tensor([[5, 6, 1]])
+    with torch.no_grad():
+        told = [model(images, mask, questions, torch.tensor([call]), answers).logits_quv for call in (0, 0, 1)]
+        model.head.words.bias.data = torch.tensor([-9.0, 9.0, -9.0])
+        ids, probabilities = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
+    assert torch.equal(told[0], told[1])
+    assert not torch.allclose(told[0], told[2])
+    assert probabilities[0].argmax() == 1
+    assert ids.shape[0] == 1
+    assert 1 <= ids.shape[1] <= 4
