@@ -67,7 +67,7 @@ class ClassificationScores:
         self._order = [_groups(self._p[:, column], self._known[:, column]) for column in range(len(self.names))]
 
     def scores(self, counts_rn: Floats | None = None) -> Mapping[str, Floats]:
-        """Every figure, ``[R]``, NaN where a resample lacks positives or negatives.
+        """Every figure, ``[R]``, NaN where a resample lacks positives or negatives; averages leave such classes out.
 
         Args:
             counts_rn: ``[R, N]`` how often each study counts; None: each once, in one row.
@@ -84,7 +84,7 @@ class ClassificationScores:
                     found[f"{figure}/{name}"] = values
         for figure in AVERAGED if self.averaged.any() else ():
             kept = [found[f"{figure}/{name}"] for name, use in zip(self.names, self.averaged, strict=True) if use]
-            found[f"{figure}_macro"] = np.mean(kept, axis=0)
+            found[f"{figure}_macro"] = _mean_of_known(np.stack(kept))
         found["ece"], found["brier"] = self._calibration(counts)
         return found
 
@@ -125,6 +125,14 @@ class ClassificationScores:
             gap[:, place] = weights[:, here] @ (p[here] - y[here])
         total = weights.sum(1)
         return np.abs(gap).sum(1) / total, weights @ (p - y) ** 2 / total
+
+
+def _mean_of_known(values_cr: Floats) -> Floats:
+    """Mean over the classes that a resample has, ``[R]``; NaN where it has none."""
+    known = np.isfinite(values_cr)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.where(known, values_cr, 0).sum(0) / known.sum(0)
+    return mean
 
 
 def _groups(p: Floats, known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

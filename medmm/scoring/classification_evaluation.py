@@ -29,6 +29,8 @@ from medmm.types import Prediction, Status
 
 Floats = npt.NDArray[np.float64]
 PAGE = "metrics.md"
+_ENOUGH = 0.9
+"""Share of the resamples that must have a figure for it to get an interval."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def evaluate_model(  # noqa: PLR0913
     card = class_card.describe(model, manifest, config, split, material, scorer, trained or {}, device)
     metrics: dict[str, Any] = {
         "test": test | _single(answers, truth, config) | found.figures(),
-        "ci95": {name: list(bootstrap.percentiles(v)) for name, v in drawn.items() if np.isfinite(v).all()},
+        "ci95": _intervals(drawn),
         "baselines": {name: _figures(one, truth, known, names, config) for name, one in compared.items()},
         "reliability": found.as_dict(),
         "subgroups": subgroups(samples, answers.probabilities, answers.called, truth, known, names, config),
@@ -94,6 +96,16 @@ def evaluate_model(  # noqa: PLR0913
     _write(out, metrics, material, answers, found, model)
     shown = (class_tables.summary_table(metrics), class_tables.class_table(metrics))
     return Evaluation(metrics, shown, tuple(card["warnings"]), out, broken)
+
+
+def _intervals(drawn: Mapping[str, Floats]) -> dict[str, list[float]]:
+    """Intervals over the resamples that have a figure; of a rare class, a few lack its positives."""
+    finite = {name: values[np.isfinite(values)] for name, values in drawn.items()}
+    return {
+        name: list(bootstrap.percentiles(values))
+        for name, values in finite.items()
+        if len(values) >= _ENOUGH * len(drawn[name])
+    }
 
 
 def _answer(  # noqa: PLR0913, PLR0917

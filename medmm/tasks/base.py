@@ -89,6 +89,11 @@ class Task(ABC):
         return bool(study.images) and study.report is not None
 
     @classmethod
+    def has_target(cls, study: Study, config: Config) -> bool:
+        """Whether a study that :meth:`teaches` also has a target; looked at quickly, :meth:`encode` says why not."""
+        return True
+
+    @classmethod
     @abstractmethod
     def build(cls, config: Config, studies: Iterable[Study]) -> Task:
         """Make the task with random weights from torch's generator.

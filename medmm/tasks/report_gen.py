@@ -83,6 +83,15 @@ class ReportGeneration(Task):
         _require_room(self.model, wanted.decoder.max_tokens)
 
     @classmethod
+    def has_target(cls, study: Study, config: Config) -> bool:
+        """Whether the report has one of the target's sections."""
+        target = config.target
+        try:
+            return bool(study.report and target_text(study.report, target.sections, target.whole_text))
+        except StudyError:
+            return False
+
+    @classmethod
     def build(cls, config: Config, studies: Iterable[Study]) -> ReportGeneration:
         """Learn the tokenizer and choose the findings, then make the model."""
         labeler = rule_labeler(config.labeler.vocabulary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -112,12 +113,11 @@ def chosen_studies(manifest: Manifest, config: Config, plan: Plan) -> tuple[list
     Raises:
         DataError: No training study is one that the task may learn from.
     """
-    counts = manifest.counts()
     kind: type[Task] = registry.resolve("task", config.task)
-    train = _chosen(kind, manifest, "train", plan.studies, counts["train"], config.seed)
+    train = _chosen(kind, manifest, "train", plan.studies, config)
     if not train:
         raise _nothing_to_learn_from(kind, manifest)
-    return train, _chosen(kind, manifest, "val", plan.validation, counts["val"], config.seed)
+    return train, _chosen(kind, manifest, "val", plan.validation, config)
 
 
 def _nothing_to_learn_from(kind: type[Task], manifest: Manifest) -> DataError:
@@ -135,22 +135,24 @@ def _nothing_to_learn_from(kind: type[Task], manifest: Manifest) -> DataError:
     return DataError(what, where="data", got=got, fix=fix)
 
 
-def _chosen(kind: type[Task], manifest: Manifest, split: str, most: int, number: int, seed: int) -> list[Study]:
-    """Up to ``most`` studies of a split that the task may learn from, by a hash of seed and id."""
-    usable = filter(kind.teaches, manifest.studies(split))
-    if number <= most:
-        return list(usable)
-    share = min(1.0, 1.1 * most / number + 0.01)  # a few more than wanted, for those without images or report
-    ranked = sorted(_ranked(usable, seed, share), key=lambda pair: pair[0])
-    return [study for _, study in ranked[:most]]
+def usable(manifest: Manifest, split: str, config: Config) -> Iterator[Study]:
+    """Studies of a split that have images and a target."""
+    kind: type[Task] = registry.resolve("task", config.task)
+    return (one for one in manifest.studies(split) if kind.teaches(one) and kind.has_target(one, config))
 
 
-def _ranked(studies: Iterable[Study], seed: int, share: float) -> Iterator[tuple[float, Study]]:
-    for study in studies:
-        digest = hashlib.blake2b(f"{seed}\0{study.study_id}".encode(), digest_size=8).digest()
-        rank = int.from_bytes(digest, "big") / 2**64
-        if rank < share:
-            yield rank, study
+def _chosen(kind: type[Task], manifest: Manifest, split: str, most: int, config: Config) -> list[Study]:
+    """Up to ``most`` studies of a split with a target, by a hash of seed and id, in the order of the manifest.
+
+    With them come those that have images and no target: the task says why it sets them aside.
+    """
+
+    def rank(study_id: str) -> bytes:
+        return hashlib.blake2b(f"{config.seed}\0{study_id}".encode(), digest_size=8).digest()
+
+    ids = [study.study_id for study in usable(manifest, split, config)]
+    left_out = set() if len(ids) <= most else set(ids) - set(heapq.nsmallest(most, ids, key=rank))
+    return [one for one in manifest.studies(split) if kind.teaches(one) and one.study_id not in left_out]
 
 
 def counted(rejections: Sequence[Rejection]) -> str:

@@ -29,6 +29,7 @@ from medmm.training.curves import draw_curves
 from medmm.training.loaded import LoadedModel, load, save_model
 from medmm.training.loop import Hooks, Loop
 from medmm.training.material import Material, gather
+from medmm.training.material import usable as usable_studies
 from medmm.training.plan import Plan, choose_device, plan, processes, rank
 from medmm.training.portable import portable
 from medmm.training.provenance import RECORD, config_hash, describe_run, read_record, write_record
@@ -93,7 +94,8 @@ def finetune(
     torch.set_num_threads(chosen.threads)
     config = with_planned_batch(config, chosen)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
-    record = _record(config, manifest, chosen, material, tracker.run_id) | _begin_from(task, config, resume and (out / POINTER).is_file())
+    goes_on = resume and (out / POINTER).is_file()
+    record = _record(config, manifest, chosen, material, tracker.run_id) | _begin_from(task, config, goes_on)
     if _is_main():
         _announce(config, out, chosen, material, record, tracker)
     loop = _loop(config, manifest, out, chosen, task, material, Hooks(progress, tracker.log_metrics))
@@ -255,9 +257,8 @@ def _stored_plan(found: Any) -> Plan:
 
 
 def usable(config: Config, manifest: Manifest) -> int:
-    """Training studies that the config's task may learn from."""
-    kind: type[Task] = registry.resolve("task", config.task)
-    return sum(map(kind.teaches, manifest.studies("train")))
+    """Number of training studies that have images and a target."""
+    return sum(1 for _ in usable_studies(manifest, "train", config))
 
 
 def agreed(value: Any, device: str) -> Any:

@@ -1,0 +1,44 @@
+"""The loss of outlines against MONAI's and torch's."""
+
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceLoss
+from torch.nn import functional
+
+from medmm.data.outline_code import OutlineCode
+from medmm.tasks.outline_loss import outline_loss
+
+
+def test_exclusive_classes_have_monais_dice_and_torchs_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 6, 5, 7, generator=generator, requires_grad=True)
+    target = torch.randint(0, 4, (2, 6, 5, 7), generator=generator)
+    entropy, dice = outline_loss([logits], target, OutlineCode(("a", "b", "c"), exclusive=True))
+    theirs = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+    torch.testing.assert_close(dice, theirs(logits, target[:, None]))
+    torch.testing.assert_close(entropy, functional.cross_entropy(logits, target))
+    (gradient,) = torch.autograd.grad(dice, logits, retain_graph=True)
+    (expected,) = torch.autograd.grad(theirs(logits, target[:, None]), logits)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_overlapping_classes_have_monais_dice_and_binary_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 2, 8, 9, generator=generator)
+    truth = torch.rand(3, 2, 8, 9, generator=generator) > 0.6
+    coded = truth[:, 0].long() + 2 * truth[:, 1].long()
+    entropy, dice = outline_loss([logits], coded, OutlineCode(("a", "b"), exclusive=False))
+    theirs = DiceLoss(sigmoid=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)(logits, truth.float())
+    torch.testing.assert_close(dice, theirs)
+    torch.testing.assert_close(entropy, functional.binary_cross_entropy_with_logits(logits, truth.float()))
+
+
+def test_coarser_maps_count_half_as_much_each():
+    code = OutlineCode(("a", "b"), exclusive=True)
+    target = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (1, 8, 8)))
+    fine, coarse = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 4, 4)
+    both = outline_loss([fine, coarse], target, code)
+    alone = outline_loss([fine], target, code), outline_loss([coarse], target[:, ::2, ::2], code)
+    for place in (0, 1):
+        assert float(both[place]) == pytest.approx(float((alone[0][place] * 2 + alone[1][place]) / 3), rel=1e-5)
