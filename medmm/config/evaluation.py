@@ -12,6 +12,7 @@ from medmm.config.sources import Section
 Tokenizer = Literal["ptb", "r2gen", "r2gen_mimic", "plain", "characters"]
 MetricGroup = Literal["text", "meteor", "chrf", "clinical", "chexpert", "attributes", "errors", "priors"]
 METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
+_LEAST_RESAMPLES = 100  # an interval's bounds are the 2.5% at either end
 
 
 class LabelerConfig(Section):

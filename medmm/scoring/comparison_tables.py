@@ -37,11 +37,11 @@ def against_section(found: Mapping[str, Any]) -> list[str]:
         _minded(found["notes"]),
         table(columns, rows),
         "Differences are this run minus the other, on the same resamples of patients; *p* is the bootstrap's,"
-        f" two-sided. {len(rows)} metrics are looked at together: *p (Holm)* allows for that. The permutation test"
-        " swaps the two drafts of whole patients.",
+        " two-sided. *p (permutation)* is that of a test that swaps the two drafts of whole patients;"
+        f" {len(rows)} metrics are looked at together, and *p (Holm)* adjusts it for that.",
     ]
     classes = [name for name in metrics if name.startswith(PREFIX)]
-    if classes:
+    if classes and found["mcnemar"]:
         parts.append(table(*_finding_table(found, classes)))
         parts.append("McNemar's test counts studies that one run alone gets right; studies count as independent.")
     return [part for part in parts if part]
