@@ -11,16 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import Config
-from medmm.config.tasks import ClassificationConfig
 from medmm.data.manifest import Manifest
 from medmm.errors import Reason
 from medmm.scoring.samples import chosen
-from medmm.tasks.study_labels import LabelSource, multilabel_targets, only_class
+from medmm.tasks.study_labels import LabelSource, label_targets, only_class
 from medmm.types import Study
 
 Floats = npt.NDArray[np.float64]
-_TRUTH = ClassificationConfig(uncertain="ignore", unmentioned="zeros")
-"""In an evaluation an uncertain mention is no truth, and a class that is not mentioned is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,7 @@ def gather(
         if config.classification.kind == "single" and only_class(labels, names) is None:
             material.left_out[str(Reason.LABEL_MISSING)] += 1
             continue
-        targets = multilabel_targets(labels, names, _TRUTH)
+        targets = label_targets(labels, names)
         truth, known = targets["present"].astype(np.float64), targets["known"].astype(np.float64) > 0
         material.studies.append(study)
         material.samples.append(

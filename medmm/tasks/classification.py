@@ -23,7 +23,7 @@ from medmm.models.image_encoder import build_encoder
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
 from medmm.tasks.losses import presence_loss, side_loss
 from medmm.tasks.settling import settle_labels, settle_single
-from medmm.tasks.study_labels import LabelSource, choose_classes, multilabel_targets, only_class, sided
+from medmm.tasks.study_labels import LabelSource, choose_classes, label_targets, only_class, sided
 from medmm.types import Finding, Rejection, Status, Study
 
 FORMAT = 1
@@ -120,7 +120,7 @@ class Classification(Task):
             if labels is None:
                 rejections.append(Rejection(study.study_id, Reason.LABEL_MISSING, "nothing is known of the study"))
                 continue
-            targets = multilabel_targets(labels, names, self.config.classification)
+            targets = label_targets(labels, names, self.config.classification)
             if self.single:
                 only = only_class(labels, names)
                 if only is None:

@@ -18,12 +18,9 @@ from medmm.config.evaluation import LabelerConfig
 from medmm.config.schema import FindingHeadConfig
 from medmm.errors import CheckpointError, ConfigError, UsageError
 from medmm.io.atomic import write_text
-from medmm.models.heads import SIDES
 from medmm.reports.findings import CORE_FINDINGS, FINDINGS, NO_FINDING, RuleLabeler, rule_labeler
 from medmm.types import Finding, Status
 
-NO_SIDE = -100
-"""Class of a finding whose side is not said; left out of the loss."""
 VOCABULARY = "vocabulary.yaml"
 """File of a run's model that holds the user's part of the labeler's vocabulary."""
 Labels = Mapping[str, Finding]
@@ -60,30 +57,6 @@ def choose_findings(
     enough = tuple(name for name in default if name != NO_FINDING and counts[name] >= config.minimum)
     names = config.names or enough
     return names, tuple(counts[name] / max(1, len(labels)) for name in names)
-
-
-def finding_targets(labels: Labels, names: Sequence[str]) -> dict[str, npt.NDArray[np.generic]]:
-    """Targets of one study.
-
-    Args:
-        labels: What the labeler reads in the target text.
-        names: The head's findings.
-
-    Returns:
-        ``present`` float32 ``[F]`` 1 if present, else 0; ``known`` float32 ``[F]`` 0 where the text is uncertain, else
-        1; ``side`` int64 ``[F]`` index into the head's sides, :data:`NO_SIDE` where none is said.
-    """
-    present, known = np.zeros(len(names), np.float32), np.ones(len(names), np.float32)
-    side = np.full(len(names), NO_SIDE, np.int64)
-    for place, name in enumerate(names):
-        finding = labels.get(name)
-        if finding is None:
-            continue
-        present[place] = finding.status is Status.PRESENT
-        known[place] = finding.status is not Status.UNCERTAIN
-        if finding.status is Status.PRESENT and finding.laterality is not None:
-            side[place] = SIDES.index(finding.laterality)
-    return {"present": present, "known": known, "side": side}
 
 
 def best_offsets(

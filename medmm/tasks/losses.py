@@ -12,10 +12,11 @@ from torch.nn import functional
 _GAMMA = 2.0  # Lin et al. 2017
 _GAMMA_NEGATIVE, _GAMMA_POSITIVE, _MARGIN = 4.0, 1.0, 0.05  # Ridnik et al. 2021
 NO_SIDE = -100
+"""Class of a side that is not said."""
 
 
 def presence_loss(
-    logits_bc: Tensor, target_bc: Tensor, weight_bc: Tensor, kind: str, positive_weight_c: Tensor | None = None
+    logits_bc: Tensor, target_bc: Tensor, weight_bc: Tensor, kind: str = "bce", positive_weight_c: Tensor | None = None
 ) -> Tensor:
     """Mean loss over the pairs that count.
 
@@ -27,21 +28,29 @@ def presence_loss(
         positive_weight_c: ``[C]`` weight of the positives of a class; None: 1.
     """
     logits = logits_bc.float()
-    positive = -functional.logsigmoid(logits)
-    if kind == "asymmetric":
-        p = torch.sigmoid(logits)
-        shifted = (p - _MARGIN).clamp(min=0)  # easy negatives count nothing at all
-        negative = -torch.log1p(-shifted.clamp(max=1 - 1e-6)) * shifted**_GAMMA_NEGATIVE
-        positive = positive * (1 - p) ** _GAMMA_POSITIVE
+    if kind == "bce":
+        each = functional.binary_cross_entropy_with_logits(
+            logits, target_bc, reduction="none", pos_weight=positive_weight_c
+        )
     else:
-        negative = -functional.logsigmoid(-logits)
-        if kind == "focal":
-            p = torch.sigmoid(logits)
-            positive, negative = positive * (1 - p) ** _GAMMA, negative * p**_GAMMA
-    if positive_weight_c is not None:
-        positive = positive * positive_weight_c
-    each = target_bc * positive + (1 - target_bc) * negative
+        positive, negative = (_focal if kind == "focal" else _asymmetric)(logits)
+        positive = positive if positive_weight_c is None else positive * positive_weight_c
+        each = target_bc * positive + (1 - target_bc) * negative
     return (each * weight_bc).sum() / weight_bc.sum().clamp(min=1)
+
+
+def _focal(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each pair were it present, and were it absent."""
+    p = torch.sigmoid(logits)
+    positive, negative = -functional.logsigmoid(logits), -functional.logsigmoid(-logits)
+    return positive * (1 - p) ** _GAMMA, negative * p**_GAMMA
+
+
+def _asymmetric(logits: Tensor) -> tuple[Tensor, Tensor]:
+    p = torch.sigmoid(logits)
+    shifted = (p - _MARGIN).clamp(min=0)  # easy negatives count nothing at all
+    negative = -torch.log1p(-shifted.clamp(max=1 - 1e-6)) * shifted**_GAMMA_NEGATIVE
+    return -functional.logsigmoid(logits) * (1 - p) ** _GAMMA_POSITIVE, negative
 
 
 def side_loss(sides_bcl: Tensor, side_bc: Tensor) -> Tensor:

@@ -30,11 +30,12 @@ from medmm.tasks.findings import (
     Labels,
     best_offsets,
     choose_findings,
-    finding_targets,
     labeler_notes,
     load_labeler,
     save_labeler,
 )
+from medmm.tasks.losses import presence_loss, side_loss
+from medmm.tasks.study_labels import label_targets
 from medmm.types import Finding, Rejection, Status, Study
 
 FORMAT = 1
@@ -164,7 +165,7 @@ class ReportGeneration(Task):
                 continue
             ids, was_cut = self.tokenizer.encode(target.text, self.config.model.decoder.max_tokens)
             cut += was_cut
-            targets = {"ids": ids, **finding_targets(target.labels, tuple(self.findings))}
+            targets = {"ids": ids, **label_targets(target.labels, tuple(self.findings))}
             samples.append(Sample(study.study_id, targets, len(ids)))
         limit = self.config.model.decoder.max_tokens
         notes = [f"{cut} of {len(samples)} targets were cut at {limit} tokens"] if cut else []
@@ -184,7 +185,9 @@ class ReportGeneration(Task):
         text = functional.cross_entropy(output.logits_btv.float().flatten(0, 1), ids.flatten(), ignore_index=_IGNORED)
         if output.findings is None:
             return LossOutput(text, {"text": text.detach()})
-        presence, sides = _finding_losses(output, batch.targets)
+        seen, targets = output.findings, batch.targets
+        presence = presence_loss(seen.presence_bf, targets["present"], targets["known"])
+        sides = side_loss(seen.sides_bfl, targets["side"])
         total = text + self.config.model.findings.weight * (presence + 0.2 * sides)
         return LossOutput(total, {"text": text.detach(), "findings": presence.detach(), "sides": sides.detach()})
 
@@ -267,19 +270,6 @@ def _one_part_first(batch: Batch, parts: int) -> tuple[Batch, int]:
 def _trimmed(ids_bt: Tensor) -> Tensor:
     """Without the columns that are padding in every row."""
     return ids_bt[:, : int((ids_bt >= 0).sum(1).max())]
-
-
-def _finding_losses(output: ReportOutput, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Binary cross entropy of presence where it is known, cross entropy of the side where one is said."""
-    assert output.findings is not None
-    logits, known = output.findings.presence_bf.float(), targets["known"]
-    each = functional.binary_cross_entropy_with_logits(logits, targets["present"], reduction="none")
-    presence = (each * known).sum() / known.sum().clamp(min=1)
-    side = targets["side"].flatten()
-    sides = functional.cross_entropy(
-        output.findings.sides_bfl.float().flatten(0, 1), side, ignore_index=_IGNORED, reduction="sum"
-    )
-    return presence, sides / (side >= 0).sum().clamp(min=1)
 
 
 def _longest_prefix(config: Config, findings: int) -> int:

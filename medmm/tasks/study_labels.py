@@ -20,13 +20,14 @@ from medmm.models.heads import SIDES
 from medmm.reports.findings import CORE_FINDINGS, NO_FINDING
 from medmm.reports.labelers import choose_labeler
 from medmm.reports.target import target_text
+from medmm.tasks.losses import NO_SIDE
 from medmm.types import Finding, Status, Study
 
 Labels = Mapping[str, Finding]
 Floats = npt.NDArray[np.float32]
 
-NO_SIDE = -100
-"""Class of a finding whose side is not said; torch's cross entropy leaves it out."""
+AS_READ = ClassificationConfig(uncertain="ignore", unmentioned="zeros")
+"""An uncertain mention teaches nothing, and what is not mentioned is absent."""
 _TAUGHT: dict[Policy, tuple[float, float]] = {"ignore": (0, 0), "zeros": (0, 1), "ones": (1, 1), "soft": (0.5, 1)}
 """Target and weight of what is neither present nor absent."""
 
@@ -102,14 +103,19 @@ def choose_classes(labels: Sequence[Labels], config: ClassificationConfig, of_re
     return {name: counts[name] / len(labels) for name in names}
 
 
-def multilabel_targets(
-    labels: Labels, names: Sequence[str], config: ClassificationConfig
+def label_targets(
+    labels: Labels, names: Sequence[str], policy: ClassificationConfig = AS_READ
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Targets of one study.
 
+    Args:
+        labels: What is known of it.
+        names: The classes.
+        policy: What an uncertain mention teaches, and none at all.
+
     Returns:
         ``present`` float32 ``[C]`` in [0, 1]; ``known`` float32 ``[C]``, 0 where nothing is learned; ``side`` int64
-        ``[C]`` index into the head's sides, :data:`NO_SIDE` where none is said.
+        ``[C]`` index into the head's sides, :data:`medmm.tasks.losses.NO_SIDE` where none is said.
     """
     present, known = np.zeros(len(names), np.float32), np.ones(len(names), np.float32)
     side = np.full(len(names), NO_SIDE, np.int64)
@@ -121,8 +127,8 @@ def multilabel_targets(
             if finding is not None and finding.laterality is not None:
                 side[place] = SIDES.index(finding.laterality)
         elif status is not Status.ABSENT:
-            policy = config.uncertain if status is Status.UNCERTAIN else config.unmentioned
-            present[place], known[place] = _TAUGHT[policy]
+            taught = policy.uncertain if status is Status.UNCERTAIN else policy.unmentioned
+            present[place], known[place] = _TAUGHT[taught]
     return {"present": present, "known": known, "side": side}
 
 

@@ -7,7 +7,9 @@ from medmm.config.schema import FindingHeadConfig
 from medmm.errors import UsageError
 from medmm.models.heads import SIDES
 from medmm.reports.findings import FINDINGS, NO_FINDING, label_report
-from medmm.tasks.findings import NO_SIDE, best_offsets, choose_findings, finding_targets
+from medmm.tasks.findings import best_offsets, choose_findings
+from medmm.tasks.losses import NO_SIDE
+from medmm.tasks.study_labels import label_targets
 from medmm.types import Finding, Laterality, Status
 
 PRESENT, ABSENT, UNCERTAIN = Finding(Status.PRESENT), Finding(Status.ABSENT), Finding(Status.UNCERTAIN)
@@ -68,7 +70,7 @@ def test_targets_of_each_status_and_side():
         "f": Finding(Status.UNCERTAIN, Laterality.LEFT),
         "not asked for": PRESENT,
     }
-    targets = finding_targets(said, ("f", "e", "d", "c", "b", "a", "not said"))
+    targets = label_targets(said, ("f", "e", "d", "c", "b", "a", "not said"))
     assert targets["present"].tolist() == [0, 0, 1, 1, 1, 1, 0]
     assert targets["known"].tolist() == [0, 1, 1, 1, 1, 1, 1]
     assert targets["side"].tolist() == [
@@ -83,14 +85,14 @@ def test_targets_of_each_status_and_side():
 
 def test_targets_of_a_report_as_it_is_read():
     text = "FINDINGS: There is a left pleural effusion. No pneumothorax. Possible right lung nodule."
-    found = finding_targets(label_report(text), ("pleural_effusion", "pneumothorax", "nodule", "mass"))
+    found = label_targets(label_report(text), ("pleural_effusion", "pneumothorax", "nodule", "mass"))
     assert found["present"].tolist() == [1, 0, 0, 0]
     assert found["known"].tolist() == [1, 1, 0, 1]
     assert found["side"].tolist() == [SIDES.index(Laterality.LEFT), -100, -100, -100]
 
 
 def test_no_finding_no_column():
-    assert {name: array.shape for name, array in finding_targets({FIRST: PRESENT}, ()).items()} == {
+    assert {name: array.shape for name, array in label_targets({FIRST: PRESENT}, ()).items()} == {
         "present": (0,), "known": (0,), "side": (0,),
     }  # fmt: skip
 

@@ -15,7 +15,8 @@ def test_exclusive_classes_have_monais_dice_and_torchs_cross_entropy():
     logits = torch.randn(2, 4, 6, 5, 7, generator=generator, requires_grad=True)
     target = torch.randint(0, 4, (2, 6, 5, 7), generator=generator)
     entropy, dice = outline_loss([logits], target, OutlineCode(("a", "b", "c"), exclusive=True))
-    theirs = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+    kind = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
+    theirs = DiceLoss(**kind, smooth_nr=1e-5, smooth_dr=1e-5)
     torch.testing.assert_close(dice, theirs(logits, target[:, None]))
     torch.testing.assert_close(entropy, functional.cross_entropy(logits, target))
     (gradient,) = torch.autograd.grad(dice, logits, retain_graph=True)

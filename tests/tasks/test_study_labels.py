@@ -10,7 +10,7 @@ from medmm.config.schema import Config
 from medmm.config.tasks import ClassificationConfig
 from medmm.errors import DataError
 from medmm.reports.parse import parse_report
-from medmm.tasks.study_labels import LabelSource, choose_classes, multilabel_targets, only_class, sided
+from medmm.tasks.study_labels import LabelSource, choose_classes, label_targets, only_class, sided
 from medmm.types import Finding, ImageRef, Laterality, Status, Study
 
 EDEMA = {"edema": Finding(Status.PRESENT)}
@@ -55,7 +55,7 @@ def test_auto_is_given_as_soon_as_one_study_has_labels():
 )
 def test_what_uncertain_and_unmentioned_teach(policy, taught):
     config = ClassificationConfig(uncertain=policy, unmentioned=policy)
-    targets = multilabel_targets(PARTS, ("a", "b", "c", "d"), config)
+    targets = label_targets(PARTS, ("a", "b", "c", "d"), config)
     pairs = list(zip(targets["present"].tolist(), targets["known"].tolist(), strict=True))
     assert pairs == [(1, 1), (0, 1), taught, taught]
     assert targets["side"].tolist() == [0, -100, -100, -100]
