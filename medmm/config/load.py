@@ -5,15 +5,15 @@ Precedence: defaults of the schema < packaged YAML of the stage or task < ``--co
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from medmm.config.problems import described, nearest
 from medmm.config.schema import Config
 from medmm.errors import ConfigError
 
@@ -23,7 +23,27 @@ _TEXT_KEYS = ("data.where.", "data.columns.")  # names and cell values: `no` and
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-4`` is a number, as in YAML 1.2, and not a string."""
+    """YAML in which ``1e-4`` is a number, as in YAML 1.2, and not a string; it notes keys that are given twice.
+
+    Attributes:
+        twice: Such keys with the lines, from 1, where they first and again stand. YAML itself takes the last.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[tuple[str, int, int]] = []
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping; here its keys still stand as they were written, without those that ``<<`` brings."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    self.twice.append((key.value, lines[key.value], line))
+                lines[key.value] = line
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -78,7 +98,7 @@ def load(
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems += [_describe(problem) for problem in error.errors()]
+        problems += [described(problem) for problem in error.errors()]
     if problems:
         raise ConfigError(problems, where=file)
     return config
@@ -93,15 +113,18 @@ def _read(name: str, problems: list[str]) -> dict[str, Any]:
     path = config_file(name)
     if path is None:
         known = sorted(_known_files())
-        problems.append(f"no config file '{name}'{_nearest(name, known)}; packaged are {', '.join(known) or 'none'}")
+        problems.append(f"no config file '{name}'{nearest(name, known)}; packaged are {', '.join(known) or 'none'}")
         return {}
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
+        tree, twice = _parsed(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problems.append(f"{path.name} is no YAML{place}: {getattr(error, 'problem', None) or 'it is not UTF-8 text'}")
         return {}
+    for key, first, again in sorted(twice, key=lambda one: one[2]):
+        problems.append(f"{path.name} gives '{key}' twice, in lines {first} and {again}; keep one")
+    tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         problems.append(f"{path.name} must hold keys and values, got {type(tree).__name__}")
         return {}
@@ -122,17 +145,25 @@ def _parse_word(word: str, problems: list[str]) -> dict[str, Any]:
     if not separator or not all(key.split(".")):
         problems.append(f"'{word}' is no override; write key.path=value")
         return {}
-    tree: Any = value if key.startswith(_TEXT_KEYS) else _scalar(value)
+    tree: Any = value
+    if not key.startswith(_TEXT_KEYS):
+        try:
+            tree, twice = _parsed(value)
+        except yaml.YAMLError:
+            twice = []  # a word as any other
+        problems += [f"'{word}' gives '{again}' twice; keep one" for again, _, _ in twice]
     for part in reversed(key.split(".")):
         tree = {part: tree}
     return tree  # type: ignore[no-any-return]
 
 
-def _scalar(value: str) -> Any:
+def _parsed(text: str) -> tuple[Any, list[tuple[str, int, int]]]:
+    """What a YAML text holds, and which keys it gives twice."""
+    loader = _Loader(text)
     try:
-        return yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError:
-        return value
+        return loader.get_single_data(), loader.twice
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,30 +172,3 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _describe(problem: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        names = _fields_at(problem["loc"][:-1])
-        return f"unknown key '{place}'{_nearest(str(problem['loc'][-1]), names)}; known here: {', '.join(names)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    got = problem.get("input")
-    shown = "" if isinstance(got, (Mapping, BaseModel)) else f", got {got!r}"
-    return f"{place or 'config'}: {message[0].lower() + message[1:]}{shown}"
-
-
-def _fields_at(location: Iterable[int | str]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            return []
-        options = (field.annotation, *get_args(field.annotation))
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-    return list(model.model_fields) if model is not None else []
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -20,7 +20,7 @@ class SegmentationConfig(Section):
     classes: tuple[str, ...] = ()
     """Structures; empty: those that the data name, else the masks that training studies have."""
     lesions: tuple[str, ...] = ()
-    """Classes that are reported by size beside ``dice_mean``, and left out of it; names that the data lack are ignored."""
+    """Classes that are reported by size beside ``dice_mean`` and left out of it; names that the data lack do not matter."""
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     """Of the grid that volumes are brought to, along depth, rows and columns; None: planned from the data."""
     patch: tuple[Side, Side, Side] | None = None
@@ -34,6 +34,9 @@ class SegmentationConfig(Section):
     mirror: bool = False
     """Mirror left and right: training images at random, and at a prediction both ways averaged. Not for classes that
     have a side."""
+    hide: Fraction = 0.0
+    """Share of the training patches that are veiled in places, as disease veils a lung: what is learned is then a
+    shape, not an edge alone."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Of neighbouring windows at a prediction, as a share of their side."""
     postprocess: bool = True

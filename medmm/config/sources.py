@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ SyntaxName = Literal[
     "implicit", "explicit", "deflated", "big_endian", "rle", "jpeg_lossless", "jpeg_ls", "jpeg_2000", "htj2k",
     "jpeg_baseline", "jpeg_extended", "jpeg_ls_near", "jpeg_2000_lossy", "htj2k_lossy",
 ]  # fmt: skip
+_TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 Cell = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 
@@ -163,7 +165,8 @@ class DataConfig(Section):
     @classmethod
     def _reader_known(cls, name: str) -> str:
         if name not in registry.READERS:
-            raise ValueError(f"no reader '{name}'; expected one of {', '.join(registry.READERS)}")
+            known = ", ".join(registry.READERS)
+            raise ValueError(f"no reader '{name}'{_meant(name)} Expected READER:PATH, READER one of {known}")
         return name
 
     @field_validator("labels", mode="before")
@@ -185,3 +188,14 @@ class DataConfig(Section):
         if self.reader != "phantom" and self.path is None:
             raise ValueError(f"reader '{self.reader}' needs a path: --data {self.reader}:PATH")
         return self
+
+
+def _meant(reader: str) -> str:
+    """What somebody may have meant who gave this for a reader: often it is the path, without its reader."""
+    if near := difflib.get_close_matches(reader.lower(), registry.READERS, n=1):
+        return f"; did you mean '{near[0]}'?"
+    if reader.lower().removesuffix(".gz").endswith(_TABLES):
+        return f"; a table is table:{reader}."
+    if "/" in reader or Path(reader).is_dir():
+        return f"; a folder of DICOM files is dicom:{reader}."
+    return "."

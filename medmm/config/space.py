@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -61,6 +62,16 @@ def own_values(config: Config) -> dict[str, Scalar] | None:
             return None
         own[key] = value
     return own
+
+
+def shown(value: Scalar) -> Scalar:
+    """A value as people and MLflow may see it: of the path of a run or a language model the last part."""
+    return PurePosixPath(value.replace("\\", "/")).name if isinstance(value, str) else value
+
+
+def accepts(config: Config, key: str, value: Scalar) -> bool:
+    """Whether a setting may have a value, by itself."""
+    return not _refused(config, key, value)
 
 
 def takes_whole_numbers(key: str) -> bool:

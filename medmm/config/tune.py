@@ -66,8 +66,8 @@ class TuneConfig(Section):
     minutes: float | None = Field(default=None, gt=0)
     """No trial begins once the trials have taken so long; None: all of them are made."""
     objective: str = Field(default="val/loss", pattern=r"^(val|settled)/.+$")
-    """Figure of the weights that a trial ends with: ``val/NAME`` of its validation, or ``settled/NAME`` of what is fitted
-    on validation afterwards, as its ``history.json`` has them."""
+    """Figure of the weights that a trial ends with, as ``history.json`` has it: ``val/NAME`` of their validation, or
+    ``settled/NAME`` of what is fitted on validation afterwards."""
     direction: Literal["minimize", "maximize"] = "minimize"
     """Which of two objectives is better, the lower or the higher one."""
     startup: int = Field(default=5, ge=1)

@@ -20,6 +20,6 @@ class VqaConfig(Section):
     """Weight of the answer head's loss beside the language model's."""
     smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of the head's target that goes to all answers alike, so that it is not sure of what it knows by heart."""
-    image_share: Fraction = 0.8
+    image_share: Fraction = 0.9
     """Share of the questions whose study is shown in training. The others teach the same model to answer without image,
     which every evaluation compares with; 0 trains a model that never sees one."""

@@ -100,7 +100,9 @@ class CaseGrid:
         low, high = (0.0, 1.0) if not self.volumes else (self.low, self.high)
         if low is None or high is None:
             finite = values[np.isfinite(values)]
-            low, high = np.percentile(finite[:: max(1, finite.size // 1_000_000)], (_LOW, _HIGH)) if finite.size else (0, 1)
+            low, high = (
+                np.percentile(finite[:: max(1, finite.size // 1_000_000)], (_LOW, _HIGH)) if finite.size else (0, 1)
+            )
         scaled = (np.nan_to_num(values) - np.float32(low)) / np.float32(max(high - low, 1e-6))
         return np.clip(scaled, 0, 1, out=scaled)
 
@@ -132,13 +134,13 @@ def _along(old: int, new: int) -> Array:
 
 def stretch_mask(mask: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
     """Stretch ``[*S]`` to a shape: each voxel gets the value at its centre; the dtype stays."""
-    places = [((np.arange(new) + 0.5) * (old / new)).astype(np.intp) for old, new in zip(mask.shape, shape, strict=True)]
+    places = [
+        ((np.arange(new) + 0.5) * (old / new)).astype(np.intp) for old, new in zip(mask.shape, shape, strict=True)
+    ]
     return np.ascontiguousarray(mask[np.ix_(*places)])
 
 
-def restore(
-    scores: Array, shape: Sequence[int], decide: Callable[[Array], npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
+def restore(scores: Array, shape: Sequence[int], decide: Callable[[Array], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Bring scores back to an image's own grid, a plane at a time, and decide there: edges are finer than the model's.
 
     Args:

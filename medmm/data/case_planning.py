@@ -59,11 +59,11 @@ def plan_grid(
         return CaseGrid((size, size))
     looks = _looks(studies, labels, classes)
     wanted = config.segmentation
-    spacing = wanted.spacing_mm or _spacing(looks, most_voxels * _MOST_PATCHES)
-    median = [np.median([look.shape[axis] * look.spacing_mm[axis] for look in looks]) / spacing[axis] for axis in range(3)]
-    patch = wanted.patch or ((depth, size, size) if depth is not None else None)
-    if patch is None:
-        patch = _patch(median, spacing, most_voxels, multiple)
+    spacing: tuple[float, ...] = wanted.spacing_mm or _spacing(looks, most_voxels * _MOST_PATCHES)
+    extents = [np.multiply(look.shape, look.spacing_mm) for look in looks]
+    median: list[float] = (np.median(extents, axis=0) / spacing).tolist()
+    patch: tuple[int, ...] | None = wanted.patch or ((depth, size, size) if depth is not None else None)
+    patch = patch or _patch(median, spacing, most_voxels, multiple)
     low, high = _range(looks)
     return CaseGrid(tuple(_up(side, multiple) for side in patch), tuple(spacing), low, high)
 

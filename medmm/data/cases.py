@@ -147,6 +147,7 @@ class CaseDataset:
         foreground: Share of the patches that lie around a class.
         changes: Changes of the patches; None leaves them as they are.
         mirror: Whether left and right are swapped at random, while there are changes.
+        hide: How often parts of an image are veiled, while there are changes.
     """
 
     def __init__(
@@ -157,9 +158,11 @@ class CaseDataset:
         foreground: float = 0.5,
         changes: AugmentConfig | None = None,
         mirror: bool = False,
+        hide: float = 0.0,
     ) -> None:
         self.cache, self.samples, self.seed = cache, list(samples), seed
-        self.patches, self.changes, self.mirror = Patches(cache.grid.patch, foreground), changes, mirror
+        self.patches, self.changes = Patches(cache.grid.patch, foreground), changes
+        self.mirror, self.hide = mirror, hide
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -197,7 +200,7 @@ class CaseDataset:
         image, mask = self.patches.cut(case.image, case.mask, case.places, generator)
         if epoch is None or self.changes is None:
             return image.astype(np.float32) / np.float32(_WHITE), mask
-        return changed(image, mask, self.changes, self.mirror, generator)
+        return changed(image, mask, self.changes, self.mirror, self.hide, generator)
 
 
 def _stem(study: Study, grid: CaseGrid, code: OutlineCode, labels: Labels) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medmm.config.schema import AugmentConfig
 
 _WHITE = 65535
+_VEILS = 3
 Patch = tuple[npt.NDArray[np.uint16], npt.NDArray[Any]]
 
 
@@ -70,6 +71,7 @@ def changed(
     mask: npt.NDArray[Any],
     config: AugmentConfig,
     mirror: bool,
+    hide: float,
     generator: np.random.Generator,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
     """Shift, turn, scale and perhaps mirror image and mask alike; change brightness, contrast and gamma of the image.
@@ -81,7 +83,8 @@ def changed(
         mask: Coded, ``[*S]``; its values are never mixed.
         config: How far each change goes at most.
         mirror: Whether left and right are swapped, one time in two.
-        generator: Drawn from ten times, whatever the config says.
+        hide: How often parts of the image are veiled, as disease veils them.
+        generator: Drawn from as often whatever the config says.
 
     Returns:
         The image, float32 in [0, 1], and the mask.
@@ -96,7 +99,28 @@ def changed(
     moved = np.stack([cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, **how) for plane in planes])
     outlines = _warped(mask.reshape(-1, *mask.shape[-2:]), matrix)
     values = moved.reshape(image.shape).astype(np.float32) / np.float32(_WHITE)
-    return _repainted(values, draw, config), outlines.reshape(mask.shape)
+    spots = generator.random((_VEILS, 6))
+    values = _repainted(values, draw, config)
+    if abs(draw[8]) < hide:
+        for spot in spots:
+            _veil(values, spot)
+    return values, outlines.reshape(mask.shape)
+
+
+def _veil(values: npt.NDArray[np.float32], spot: npt.NDArray[np.float64]) -> None:
+    """Lay a soft ellipse of one grey over the image, of a volume over a range of its slices."""
+    import cv2
+
+    rows, columns = values.shape[-2:]
+    middle = (int(spot[0] * columns), int(spot[1] * rows))
+    radii = [max(2, int((0.04 + 0.2 * share) * side)) for share, side in zip(spot[2:4], (columns, rows), strict=True)]
+    veil: npt.NDArray[Any] = np.zeros((rows, columns), np.float32)
+    cv2.ellipse(veil, middle, tuple(radii), 180 * float(spot[4]), 0, 360, 0.3 + 0.7 * float(spot[5]), -1)
+    veil = cv2.GaussianBlur(veil, (0, 0), max(1.0, min(radii) / 4))
+    first, last = sorted((spot[0], spot[3]))
+    depth = values.shape[0] if values.ndim == 3 else 1
+    planes = values.reshape(depth, rows, columns)[int(first * depth) : int(np.ceil(last * depth)) or 1]
+    planes += veil * (np.float32((spot[1] + spot[4]) % 1) - planes)
 
 
 def _warped(planes: npt.NDArray[Any], matrix: npt.NDArray[np.float64]) -> npt.NDArray[Any]:

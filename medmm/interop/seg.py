@@ -15,6 +15,7 @@ from medmm.errors import ImageError, Reason
 from medmm.io.atomic import replacing
 from medmm.io.geometry import Plane, planes_of
 from medmm.io.resample import onto
+from medmm.models.weights import file_sha256
 from medmm.types import Image
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ MAKER, PRODUCT = "medmm", "medmm"
 _SERIES_NUMBER = 900
 _ANATOMY, _ALTERED = ("123037004", "Anatomical Structure"), ("49755003", "Morphologically Altered Structure")
 _TISSUE, _LESION = ("85756007", "Tissue"), ("52988006", "Lesion")
+_TYPE_2 = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
 _TYPES = {  # SNOMED CT codes of PS3.16 CID 7191 and the anatomy that it includes
     "lung": ("39607008", "Lung"), "lung_left": ("44029006", "Left lung"), "lung_right": ("3341006", "Right lung"),
     "heart": ("80891009", "Heart"), "aorta": ("15825003", "Aorta"), "liver": ("10200004", "Liver"),
@@ -63,7 +68,8 @@ def write_segmentation(
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian
 
-    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    sources = [_completed(pydicom.dcmread(file, stop_before_pixels=True), file) for file in files]
+    _share_study(sources)
     chosen, pixels = _on_slices(sources, coded, affine)
     entropy = [mark, *sorted(str(one.SOPInstanceUID) for one in chosen)]
     try:
@@ -91,6 +97,28 @@ def write_segmentation(
         raise ImageError(Reason.HEADER_INVALID, what, where="DICOM segmentation") from error
     with replacing(path, 0o600) as temporary:
         found.save_as(temporary)
+
+
+def _completed(dataset: Dataset, file: Path) -> Dataset:
+    """Fill in, from the file's meta information, what a segmentation copies from its images and anonymisers empty."""
+    meta = dataset.file_meta
+    for name in ("SOPClassUID", "SOPInstanceUID"):
+        if not dataset.get(name):
+            setattr(dataset, name, meta.get(f"MediaStorage{name}") or _uid(name, [file_sha256(file)]))
+    for name in _TYPE_2:
+        if name not in dataset:
+            setattr(dataset, name, None)
+    return dataset
+
+
+def _share_study(sources: Sequence[Dataset]) -> None:
+    """Give images without study or series UIDs of their own, which a segmentation must name."""
+    entropy = sorted(str(one.SOPInstanceUID) for one in sources)
+    for name in ("StudyInstanceUID", "SeriesInstanceUID"):
+        made = _uid(name, entropy)
+        for one in sources:
+            if not one.get(name):
+                setattr(one, name, made)
 
 
 def _on_slices(
@@ -126,7 +154,7 @@ def _inside(plane: Plane, source: Dataset, mask: Image) -> bool:
 
 def _cut(planes: Sequence[Plane], source: Dataset, mask: Image) -> Iterator[npt.NDArray[Any]]:
     """The masks on each plane, by the voxel that a pixel's centre lies in."""
-    empty = np.zeros((1, 1, int(source.Rows), int(source.Columns)), np.uint8)
+    empty = np.zeros((1, 1, int(source.Rows), int(source.Columns)), np.float32)
     for plane in planes:
         yield onto(mask, Image(empty, plane.affine(plane.normal))).array[0, 0]
 
@@ -151,7 +179,9 @@ def _description(number: int, name: str, is_lesion: bool, mark: str) -> Any:
         segmented_property_type=CodedConcept(what[0], "SCT", what[1]),
         algorithm_type="AUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=PRODUCT, version=mark[:16] or __version__, family=CodedConcept("123109", "DCM", "Artificial Intelligence")
+            name=PRODUCT,
+            version=mark[:16] or __version__,
+            family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
         ),
     )
 

@@ -5,6 +5,7 @@ Shape legend: S spatial axes, N images, C classes, R resamples.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,8 +59,10 @@ def _distances(drawn: Mask, true: Mask, spacing: Sequence[float], tolerance: flo
     box = ndimage.find_objects((drawn | true).astype(np.uint8))[0]
     one, other = (torch.from_numpy(np.pad(mask[box], 1))[None, None] for mask in (drawn, true))
     steps = [float(step) for step in spacing]
-    hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=steps)
-    agree = compute_surface_dice(one, other, [tolerance], include_background=True, spacing=steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of MONAI's, about its own arguments
+        hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=steps)
+        agree = compute_surface_dice(one, other, [tolerance], include_background=True, spacing=steps)
     return {"hd95": float(hd95), "surface_dice": float(agree)}
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,6 +47,9 @@ class AnswerHead(nn.Module):
         dropout: Share of the hidden values that are left out in training.
     """
 
+    worth: Tensor
+    telling: Tensor
+
     def __init__(self, vocabulary: int, width: int, shares: Sequence[float], dropout: float) -> None:
         super().__init__()
         self.vocabulary = vocabulary
@@ -59,32 +64,66 @@ class AnswerHead(nn.Module):
         self.answers = nn.Linear(width, len(shares), bias=False)
         nn.init.zeros_(self.words.weight)
         nn.init.zeros_(self.answers.weight)
+        self.register_buffer("worth", torch.ones(()))
+        # belongs to the tokenizer, not to the weights: a run that begins with another's has its own
+        self.register_buffer("telling", torch.ones(vocabulary + _PAIRS), persistent=False)
         self.words.bias.data = torch.tensor(shares).clamp(min=1e-4).log()
 
-    def forward(
-        self, tokens_qmk: Tensor, mask_qm: Tensor, shown_q: Tensor, ids_qt: Tensor, real_qt: Tensor
+    def weigh(self, questions: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Set what words tell: the rarer in training the more, and nothing where training never saw them.
+
+        ``log((1 + n) / (1 + df))``, the inverse document frequency of Spärck Jones 1972, smoothed.
+
+        Args:
+            questions: Token ids of each training question.
+        """
+        having = torch.zeros(len(self.telling))
+        for ids in questions:
+            row = torch.from_numpy(ids)[None]
+            having += bag(row, torch.ones_like(row, dtype=torch.bool), self.vocabulary)[0]
+        self.telling.copy_(torch.log((1 + len(questions)) / (1 + having)) * (having > 0))
+
+    def look(self, tokens_bmk: Tensor, mask_bm: Tensor) -> tuple[Tensor, Tensor]:
+        """What questions can ask of B studies: keys and values ``[B, M, 2 K]``, and the mean token ``[B, K]``.
+
+        Args:
+            tokens_bmk: ``[B, M, K]`` image tokens.
+            mask_bm: ``[B, M]`` bool, False for tokens of absent views.
+        """
+        weights = (mask_bm / mask_bm.sum(1, keepdim=True)).unsqueeze(-1)
+        return self.keys_values(tokens_bmk), (tokens_bmk.float() * weights).sum(1)
+
+    def forward(  # noqa: PLR0913, PLR0917
+        self, seen_qmk: Tensor, mean_qk: Tensor, mask_qm: Tensor, shown_q: Tensor, ids_qt: Tensor, real_qt: Tensor
     ) -> AnswerOutput:
         """Call answers.
 
         Args:
-            tokens_qmk: ``[Q, M, K]`` image tokens of each question's study.
+            seen_qmk: ``[Q, M, 2 K]``, of each question's study as :meth:`look` gives it.
+            mean_qk: ``[Q, K]``, likewise.
             mask_qm: ``[Q, M]`` bool, False for tokens of absent views.
             shown_q: ``[Q]`` bool, False where the question is answered without the image.
             ids_qt: ``[Q, T]`` int64 token ids.
             real_qt: ``[Q, T]`` bool, False for padding.
         """
-        words = bag(ids_qt, real_qt, self.vocabulary)
+        words = functional.normalize(bag(ids_qt, real_qt, self.vocabulary) * self.telling, dim=1)
         asked = self.asks(self.embed(words).float())
-        keys, values = self.keys_values(tokens_qmk).chunk(2, dim=-1)
+        keys, values = seen_qmk.chunk(2, dim=-1)
         attended = functional.scaled_dot_product_attention(
             _split(asked[:, None].to(keys.dtype)), _split(keys), _split(values), attn_mask=mask_qm[:, None, None, :]
         )
-        weights = (mask_qm / mask_qm.sum(1, keepdim=True)).unsqueeze(-1)
-        mean = (tokens_qmk.float() * weights).sum(1)
-        taken = self.norm(self.mix(attended.transpose(1, 2).flatten(1)).float() + mean)
+        taken = self.norm(self.mix(attended.transpose(1, 2).flatten(1)).float() + mean_qk)
         taken = torch.where(shown_q[:, None], taken, self.unseen)
         hidden = self.hidden(torch.cat([asked, taken, asked * taken], dim=1))
         return AnswerOutput((self.words(words) + self.answers(hidden)).float(), taken)
+
+    def called(self, logits_qa: Tensor) -> Tensor:
+        """Which answer is called, ``[Q]`` int64, from the logits ``[Q, A]``: the one that is most probably right.
+
+        That it is any other answer counts by its probability times how often such an answer is then written right.
+        """
+        probabilities = logits_qa.softmax(1)
+        return torch.cat([probabilities[:, :-1], probabilities[:, -1:] * self.worth], dim=1).argmax(1)
 
 
 def bag(ids_qt: Tensor, real_qt: Tensor, vocabulary: int) -> Tensor:
@@ -96,14 +135,14 @@ def bag(ids_qt: Tensor, real_qt: Tensor, vocabulary: int) -> Tensor:
         vocabulary: Number of token ids.
 
     Returns:
-        ``[Q, vocabulary + 2048]`` float32 of length 1 (0 for a question without tokens); pairs share places by a hash.
+        ``[Q, vocabulary + 2048]`` float32, 1 where it has them, else 0; pairs share places by a hash.
     """
     beyond = vocabulary + _PAIRS
     found = torch.zeros(len(ids_qt), beyond + 1, device=ids_qt.device)
     found.scatter_(1, ids_qt.masked_fill(~real_qt, beyond), 1.0)
     pairs = (ids_qt[:, :-1] * _MULTIPLIER + ids_qt[:, 1:]) % _PAIRS + vocabulary
     found.scatter_(1, pairs.masked_fill(~(real_qt[:, :-1] & real_qt[:, 1:]), beyond), 1.0)
-    return functional.normalize(found[:, :beyond], dim=1)
+    return found[:, :beyond]
 
 
 def _split(x: Tensor) -> Tensor:

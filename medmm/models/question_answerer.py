@@ -35,13 +35,17 @@ class Asked:
     real_qt: Tensor
     shown_q: Tensor
 
+    def chosen(self, which_q: Tensor) -> Asked:
+        """Some of the questions, ``[Q]`` bool or ``[Q']`` int64."""
+        return Asked(self.owner_q[which_q], self.ids_qt[which_q], self.real_qt[which_q], self.shown_q[which_q])
+
 
 @dataclass(frozen=True)
 class AnsweredQuestions:
     """What the model makes of questions.
 
     Attributes:
-        logits_quv: ``[Q, U, V]`` logits of the answers' tokens.
+        logits_quv: ``[Q', U, V]`` logits of the tokens of those answers that are predicted.
         called: What the answer head says.
     """
 
@@ -50,7 +54,7 @@ class AnsweredQuestions:
 
 
 class QuestionAnswerer(StudyEncoder):
-    """Writes an answer behind a prefix of image tokens, the answer that the head calls, and the question.
+    """Calls an answer, or writes one behind a prefix of image tokens, what the head says, and the question.
 
     Args:
         encoder: Image encoder.
@@ -85,8 +89,14 @@ class QuestionAnswerer(StudyEncoder):
         """Most prefix tokens beside the question's."""
         return len(self.view) * len(self.average_rn) + 1
 
-    def forward(
-        self, images: Tensor, view_mask: Tensor, asked: Asked, truth_q: Tensor, answers_qu: Tensor
+    def forward(  # noqa: PLR0913, PLR0917
+        self,
+        images: Tensor,
+        view_mask: Tensor,
+        asked: Asked,
+        truth_q: Tensor,
+        answers_qu: Tensor,
+        written_q: Tensor | None = None,
     ) -> AnsweredQuestions:
         """Look at studies and predict the answers' tokens.
 
@@ -96,15 +106,19 @@ class QuestionAnswerer(StudyEncoder):
             asked: The questions.
             truth_q: ``[Q]`` int64, the answer that the language model is told the head calls.
             answers_qu: ``[Q, U]`` int64 token ids, padded at the right.
+            written_q: ``[Q']`` int64, the questions whose answers the language model predicts; all if None.
         """
-        tokens, mask = self._of_questions(images, view_mask, asked)
-        called = self.head(tokens, mask, asked.shown_q, asked.ids_qt, asked.real_qt)
-        prefix, prefix_mask = self._prefix(tokens, mask, asked, called.taken_qk, truth_q)
+        read, mask, called = self._look(images, view_mask, asked)
+        taken = called.taken_qk
+        if written_q is not None:
+            read, mask, taken, truth_q = (one[written_q] for one in (read, mask, taken, truth_q))
+            asked, answers_qu = asked.chosen(written_q), answers_qu[written_q]
+        prefix, prefix_mask = self._prefix(read, mask, asked, taken, truth_q)
         return AnsweredQuestions(self.decoder(prefix, prefix_mask, answers_qu), called)
 
     @torch.no_grad()
     def answer(self, images: Tensor, view_mask: Tensor, asked: Asked, config: GenerateConfig) -> tuple[Tensor, Tensor]:
-        """Write answers.
+        """Call answers, and write those that the head does not know.
 
         Args:
             images: ``[B, V, 1, *S]`` float32 in [0, 1].
@@ -113,32 +127,47 @@ class QuestionAnswerer(StudyEncoder):
             config: How to write.
 
         Returns:
-            Token ids ``[Q, U]`` and the head's probabilities ``[Q, A]`` in [0, 1].
+            What is called, ``[Q]`` int64, and for the Q' questions for which that is another answer than those known,
+            in their order, token ids ``[Q', U]``.
         """
-        tokens, mask = self._of_questions(images, view_mask, asked)
-        called = self.head(tokens, mask, asked.shown_q, asked.ids_qt, asked.real_qt)
-        prefix, prefix_mask = self._prefix(tokens, mask, asked, called.taken_qk, called.logits_qa.argmax(1))
-        return self.decoder.generate(prefix, prefix_mask, config), called.logits_qa.softmax(1)
+        read, mask, said = self._look(images, view_mask, asked)
+        called = self.head.called(said.logits_qa)
+        other = called == self.head.answers.out_features - 1
+        if not other.any():
+            return called, asked.ids_qt[:0]
+        prefix = self._prefix(read[other], mask[other], asked.chosen(other), said.taken_qk[other], called[other])
+        return called, self.decoder.generate(*prefix, config)
 
-    def _of_questions(self, images: Tensor, view_mask: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
-        """Image tokens ``[Q, M, K]`` of each question's study, and their mask; a study is encoded once."""
+    def _look(self, images: Tensor, view_mask: Tensor, asked: Asked) -> tuple[Tensor, Tensor, AnswerOutput]:
+        """Encode each study once and let its questions ask it.
+
+        Returns:
+            Image tokens as the language model reads them, of each question's study, ``[Q, V * R, E]``, their mask, and
+            what the head says.
+        """
         tokens, mask = self.see(images, view_mask)
+        seen, mean = self.head.look(tokens, mask)
+        read = self.bridge((self.average_rn @ tokens.unflatten(1, (-1, self.encoder.count))).flatten(1, 2))
         # a product, not an index, whose gradient is added up in any order
-        whose_qb = (asked.owner_q[:, None] == torch.arange(len(tokens), device=tokens.device)).to(tokens.dtype)
-        return (whose_qb @ tokens.flatten(1)).unflatten(1, tokens.shape[1:]), mask[asked.owner_q]
+        whose_qb = (asked.owner_q[:, None] == torch.arange(len(tokens), device=tokens.device)).float()
+
+        def each(of_studies: Tensor) -> Tensor:
+            flat = whose_qb.to(of_studies.dtype) @ of_studies.flatten(1)
+            return flat.unflatten(1, of_studies.shape[1:])
+
+        mask = mask[asked.owner_q]
+        called = self.head(each(seen), each(mean), mask, asked.shown_q, asked.ids_qt, asked.real_qt)
+        return each(read), mask.unflatten(1, (-1, self.encoder.count))[:, :, : len(self.average_rn)].flatten(1), called
 
     def _prefix(
-        self, tokens_qmk: Tensor, mask_qm: Tensor, asked: Asked, taken_qk: Tensor, call_q: Tensor
+        self, read_qre: Tensor, mask_qr: Tensor, asked: Asked, taken_qk: Tensor, call_q: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Embeddings ``[Q, P, E]`` and their mask: what is absent, images, the head's call, the question."""
-        views = tokens_qmk.unflatten(1, (-1, self.encoder.count))
-        read = self.bridge((self.average_rn @ views).flatten(1, 2))
-        seen = mask_qm.unflatten(1, (-1, self.encoder.count))[:, :, : len(self.average_rn)].flatten(1)
-        seen = seen & asked.shown_q[:, None]
+        seen = mask_qr & asked.shown_q[:, None]
         chosen_qa = (call_q[:, None] == torch.arange(len(self.calls), device=call_q.device)).to(self.calls.dtype)
         said = self.norm(self.taken(taken_qk).float() + chosen_qa @ self.calls)[:, None]
         question = self.decoder.embed(asked.ids_qt)
-        whole = torch.cat([read.to(question.dtype), said.to(question.dtype), question], dim=1)
+        whole = torch.cat([read_qre.to(question.dtype), said.to(question.dtype), question], dim=1)
         mask = torch.cat([seen, seen.new_ones(len(seen), 1), asked.real_qt], dim=1)
         order = torch.argsort(mask.int(), dim=1, stable=True)
         return torch.take_along_dim(whole, order.unsqueeze(-1), dim=1), torch.take_along_dim(mask, order, dim=1)

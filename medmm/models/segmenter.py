@@ -6,6 +6,7 @@ Shape legend: B images, C maps (classes, and the background where they exclude e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,14 +15,17 @@ from torch.nn import functional
 
 from medmm.config.schema import EncoderConfig, PreprocessConfig
 from medmm.config.segmentation import SegmentationConfig
+from medmm.errors import UsageError
 from medmm.models.image_encoder import build_backbone, stage_maps
 
 _FINEST = {2: 16, 3: 8}  # channels at full resolution, where a convolution costs most
 _NARROWEST = 16
 _WIDEST = 160
+_RARE = -2.0  # logit that a class begins with: most voxels show none
 _COARSER = 2  # maps of the decoder below the finest that learn too
 _LEAST_SIDE = 4  # voxels that the coarsest map of DynUNet keeps along an axis
 _MOST_STRIDES = 5
+_GROUPED = 4  # channels of a group norm's group
 _DYNUNET = (16, 32, 64, 128, 192, 192)
 _SWIN_MULTIPLE = 32
 
@@ -33,13 +37,17 @@ class Segmenter(nn.Module):
         network: Maps ``[B, 1, *S]`` to a list of logits ``[B, C, *S]``, the finest first, coarser ones while it learns.
         preprocess: Mean and standard deviation that images in [0, 1] are normalised by.
         classes: Number of classes without the background.
+        multiple: As :func:`side_multiple` gives it.
     """
 
     largest: Tensor
     filled: Tensor
 
-    def __init__(self, network: nn.Module, preprocess: PreprocessConfig, classes: int) -> None:
+    def __init__(self, network: nn.Module, preprocess: PreprocessConfig, classes: int, multiple: int) -> None:
         super().__init__()
+        self.shallow = 2 * multiple
+        if isinstance(network, UNet):  # under the name that every task's model has it by, so that runs can take it over
+            self.encoder = nn.ModuleDict({"backbone": network.backbone})
         self.network = network
         self.mean, self.std = preprocess.mean, preprocess.std
         self.register_buffer("largest", torch.zeros(classes, dtype=torch.uint8))
@@ -56,7 +64,10 @@ class Segmenter(nn.Module):
         """
         layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=layout)
-        logits: list[Tensor] = self.network(normalised)
+        # oneDNN's gradient of a bf16 convolution is garbage where a map is two voxels deep (torch 2.13, on a processor).
+        garbles = images.device.type == "cpu" and images.ndim == 5 and images.shape[2] <= self.shallow
+        with torch.autocast("cpu", enabled=False) if garbles else nullcontext():
+            logits: list[Tensor] = self.network(normalised)
         return [one.float() for one in logits]
 
 
@@ -68,9 +79,10 @@ class UNet(nn.Module):
         dims: 2 or 3.
         maps: C.
         supervised: Whether coarser maps learn too.
+        background: Whether the first map is the background.
     """
 
-    def __init__(self, backbone: nn.Module, dims: int, maps: int, supervised: bool) -> None:
+    def __init__(self, backbone: nn.Module, dims: int, maps: int, supervised: bool, background: bool) -> None:
         super().__init__()
         self.backbone = backbone
         finest, widths = _FINEST[dims], _stage_widths(backbone, dims)
@@ -82,6 +94,10 @@ class UNet(nn.Module):
                                                           strict=True))  # fmt: skip
         heads = [finest, *own][: 1 + (_COARSER if supervised else 0)]
         self.heads = nn.ModuleList(_convolution(dims)(width, maps, 1) for width in heads)
+        for head in self.heads:
+            nn.init.constant_(head.bias, _RARE)  # type: ignore[arg-type]
+            if background:
+                nn.init.zeros_(head.bias[:1])  # type: ignore[index]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Logits of the finest map, and while it learns of the coarser ones."""
@@ -124,7 +140,12 @@ class _Listed(nn.Module):
 
 
 def build_network(
-    config: SegmentationConfig, encoder: EncoderConfig, patch: Sequence[int], maps: int, spacing_mm: Sequence[float]
+    config: SegmentationConfig,
+    encoder: EncoderConfig,
+    patch: Sequence[int],
+    maps: int,
+    spacing_mm: Sequence[float],
+    background: bool = False,
 ) -> nn.Module:
     """Build the network that a config names, with random weights.
 
@@ -134,17 +155,27 @@ def build_network(
         patch: Pixels or voxels that it sees at once.
         maps: C.
         spacing_mm: Of the patch, along S; only its proportions matter.
+        background: Whether the first map is the background.
+
+    Raises:
+        UsageError: ``swin_unetr`` needs larger patches.
     """
     dims = len(patch)
     if config.network == "unet":
         backbone = build_backbone(encoder.model_copy(update={"spatial_dims": dims}), patch)
-        network: nn.Module = UNet(backbone, dims, maps, config.deep_supervision)
+        network: nn.Module = UNet(backbone, dims, maps, config.deep_supervision, background)
     elif config.network == "dynunet":
         network = _Listed(_dynunet(patch, spacing_mm, maps, config.deep_supervision))
     else:
         from monai.networks.nets.swin_unetr import SwinUNETR
 
+        if max(patch) < 2 * _SWIN_MULTIPLE:
+            raise UsageError("patches are too small for swin_unetr", where="segmentation.patch", got=max(patch),
+                             expected=f"a side of {2 * _SWIN_MULTIPLE} or more")  # fmt: skip
+
         network = _Listed(SwinUNETR(1, maps, feature_size=24, spatial_dims=dims))
+    if dims == 3:
+        _norms_without_batch(network)
     layout = torch.channels_last if dims == 2 else torch.channels_last_3d
     network.to(memory_format=layout)  # type: ignore[call-overload]
     return network
@@ -165,9 +196,11 @@ def strides_of(patch: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[
     sides, steps = [float(side) for side in patch], [float(step) for step in spacing_mm]
     strides: list[tuple[int, ...]] = []
     while len(strides) < _MOST_STRIDES:
-        shortest = min(step for step, side in zip(steps, sides, strict=True) if side >= 2 * _LEAST_SIDE) if any(
-            side >= 2 * _LEAST_SIDE for side in sides
-        ) else 0.0
+        shortest = (
+            min(step for step, side in zip(steps, sides, strict=True) if side >= 2 * _LEAST_SIDE)
+            if any(side >= 2 * _LEAST_SIDE for side in sides)
+            else 0.0
+        )
         stride = tuple(
             2 if side >= 2 * _LEAST_SIDE and side % 2 == 0 and step < 2 * shortest else 1
             for side, step in zip(sides, steps, strict=True)
@@ -192,6 +225,15 @@ def _dynunet(patch: Sequence[int], spacing_mm: Sequence[float], maps: int, super
         len(patch), 1, maps, kernels, [ones, *strides], strides, filters=_DYNUNET[: len(kernels)], res_block=False,
         **options,
     )  # fmt: skip
+
+
+def _norms_without_batch(network: nn.Module) -> None:
+    """Put group norms in the place of batch norms: patches of volumes come one or two at a time. Weights keep names."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm3d):
+                channels = child.num_features
+                setattr(module, name, nn.GroupNorm(max(1, channels // _GROUPED), channels))
 
 
 def _convolution(dims: int) -> Any:

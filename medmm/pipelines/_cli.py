@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,20 +16,20 @@ import typer
 
 from medmm.config.load import load, to_yaml
 from medmm.config.schema import Config
-from medmm.errors import ExitCode, MedmmError, UsageError, is_full_disk, is_out_of_memory
+from medmm.errors import ExitCode, MedmmError, Reason, UsageError, is_full_disk, is_out_of_memory
 from medmm.pipelines._console import Console
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="YAML file; a path or the name of a packaged one.")
 ]
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", metavar="READER:PATH", help="Where studies come from; phantom studies if not given."),
-]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to compute.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where the same command was cut off.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on where the same command was cut off; without --out in the newest folder of its name."
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run, on how much, and stop.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; words go to standard error.")
@@ -40,20 +41,42 @@ OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Settings, such as train.lr=1e-4.")
 ]
 
-_SHARED: dict[str, tuple[Any, Any]] = {
-    "overrides": (OverridesArgument, None),
-    "config": (ConfigOption, None),
-    "data": (DataOption, None),
-    "out": (OutOption, None),
-    "device": (DeviceOption, None),
-    "seed": (SeedOption, None),
-    "resume": (ResumeOption, False),
-    "dry_run": (DryRunOption, False),
-    "json": (JsonOption, False),
-    "quiet": (QuietOption, False),
-    "verbose": (VerboseOption, False),
-    "print_config": (PrintConfigOption, False),
-}
+_DATA = "Where studies come from; phantom studies if not given."
+_OUT = "Folder to write to; if not given a new one below runs/, which is named at the start."
+LACKING = frozenset(
+    {Reason.REPORT_EMPTY, Reason.IMAGE_WITHOUT_REPORT, Reason.REPORT_WITHOUT_IMAGE, Reason.SECTION_MISSING,
+     Reason.LABEL_MISSING, Reason.IMAGE_WITHOUT_MASK, Reason.IMAGE_WITHOUT_QUESTION, Reason.QUESTION_WITHOUT_IMAGE}
+)  # fmt: skip
+"""Reasons for setting aside what is not broken: the source has no more."""
+
+
+def exit_code(aside: Iterable[str]) -> ExitCode:
+    """The exit code of a stage that has done its work: 10 where something broken was set aside, else 0.
+
+    Args:
+        aside: Reasons that something was set aside for.
+    """
+    return ExitCode.QUARANTINED if set(aside) - LACKING else ExitCode.DONE
+
+
+def _shared(data: str, out: str) -> dict[str, tuple[Any, Any]]:
+    """The options of every stage; what two of them mean depends on the stage."""
+    data_option = Annotated[str | None, typer.Option("--data", metavar="READER:PATH", help=data)]
+    out_option = Annotated[Path | None, typer.Option("--out", metavar="DIR", help=out)]
+    return {
+        "overrides": (OverridesArgument, None),
+        "config": (ConfigOption, None),
+        "data": (data_option, None),
+        "out": (out_option, None),
+        "device": (DeviceOption, None),
+        "seed": (SeedOption, None),
+        "resume": (ResumeOption, False),
+        "dry_run": (DryRunOption, False),
+        "json": (JsonOption, False),
+        "quiet": (QuietOption, False),
+        "verbose": (VerboseOption, False),
+        "print_config": (PrintConfigOption, False),
+    }
 
 
 @dataclass(frozen=True)
@@ -99,29 +122,46 @@ class Invocation:
         return config
 
     def folder(self, default: str) -> Path:
-        """Choose the output folder: ``--out``, else ``default`` with the first free number behind it."""
+        """Choose the output folder, and name it where ``--out`` does not.
+
+        Without ``--out`` it is ``default``, or ``default-2`` and so on where that is taken; with ``--resume`` the last
+        of them.
+
+        Raises:
+            UsageError: ``--resume``, and there is no such folder.
+        """
         if self.out is not None:
             return self.out
-        if self.resume:
-            raise UsageError(
-                "--resume does not say what to go on with", fix="Add --out DIR, the folder of the run that was cut off."
-            )
-        candidate, number = Path(default), 1
-        while candidate.exists():
-            number += 1
-            candidate = Path(f"{default}-{number}")
-        return candidate
+        last = _last_number(Path(default))
+        if self.resume and not last:
+            fix = "Add --out DIR, the folder of the run that was cut off, or leave --resume out."
+            raise UsageError("there is nothing to go on with", where="--resume", got=f"no folder {default}", fix=fix)
+        number = last if self.resume else last + 1
+        chosen = Path(default if number == 1 else f"{default}-{number}")
+        self.console.line(f"{'going on' if self.resume else 'writing'} in {chosen}")
+        return chosen
 
 
-def stage(body: Callable[..., Mapping[str, Any] | None]) -> Callable[..., None]:
+def _last_number(default: Path) -> int:
+    """Highest number among the folders of a name: 1 is the name itself, 2 is ``name-2``; 0 where there is none."""
+    found = (re.fullmatch(rf"{re.escape(default.name)}-([2-9]|[1-9]\d+)", one.name) for one in default.parent.glob("*"))
+    return max([int(match[1]) for match in found if match], default=int(default.exists()))
+
+
+def stage(
+    body: Callable[..., Mapping[str, Any] | None], *, data: str = _DATA, out: str = _OUT
+) -> Callable[..., None]:
     """Turn ``body(call, **own_options)`` into a command with the shared options, its errors turned into exit codes.
 
-    ``body`` returns what ``--json`` prints; an ``exit_code`` in it becomes the exit code.
+    Args:
+        body: Returns what ``--json`` prints; an ``exit_code`` in it becomes the exit code.
+        data: What ``--help`` says of ``--data``.
+        out: What it says of ``--out``.
     """
     own = [p for name, p in inspect.signature(body, eval_str=True).parameters.items() if name != "call"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in _SHARED.items()
+        for name, (annotation, default) in _shared(data, out).items()
     ]
 
     def command(**options: Any) -> None:
@@ -185,7 +225,7 @@ def _report(error: BaseException, console: Console) -> ExitCode:
         console.error(str(error))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        console.error("interrupted; the same command with --resume --out DIR goes on")
+        console.error("interrupted; the same command with --resume goes on")
         return ExitCode.INTERRUPTED
     if is_out_of_memory(error):
         console.error("out of memory. Use a smaller train.batch_size, preprocess.size or score.batch_size.")
@@ -193,7 +233,7 @@ def _report(error: BaseException, console: Console) -> ExitCode:
     if isinstance(error, OSError) and is_full_disk(error):
         console.error(
             "the disk is full. Free some space, then run the same command again; "
-            "finetune and score go on with --resume --out DIR."
+            "finetune, tune and score go on with --resume."
         )
         return ExitCode.RESOURCE
     if console.verbose:

@@ -13,6 +13,11 @@ from typing import Any, TextIO
 _LINE_EVERY_S = 10.0  # plain progress lines stay rare enough for a log
 
 
+def number_of(number: int, what: str, several: str | None = None) -> str:
+    """A number of things in words: ``1 study``, ``2 studies``; most plurals are made by an s."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
+
+
 class Console:
     """Words for people on standard output, or on standard error where standard output is for JSON.
 

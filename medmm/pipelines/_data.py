@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from medmm.config.schema import Config
 from medmm.data import indexing
 from medmm.data import manifest as manifests
-from medmm.pipelines._console import Console
+from medmm.pipelines._console import Console, number_of
 
 
 def index_into(config: Config, out: Path, console: Console, deep: bool = False) -> indexing.IndexResult:
@@ -82,32 +84,60 @@ def show_pairing(result: indexing.IndexResult, console: Console) -> None:
     """Say what was paired, what not and why, and how patients were shared out."""
     counts = result.counts
     console.line(
-        f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images, "
-        f"{counts['paired']} paired with a report"
+        f"{_studies(counts['studies'])} of {number_of(counts['patients'], 'patient')},"
+        f" {number_of(counts['images'], 'image')}, {counts['paired']} paired with a report"
     )
     for what in ("masks", "questions"):
         if number := counts[f"with_{what}"]:
-            console.line(f"  with {what}: {number} studies")
-    for name, number in result.rejected.items():
-        console.line(f"  set aside: {number} x {name}")
+            console.line(f"  with {what}: {_studies(number)}")
+    show_aside(result.rejected, result.quarantine, console)
     for name, number in result.doubts.items():
         console.line(f"  doubtful: {number} x {name}")
     if bare := counts["image_without_report"]:
-        console.line(f"  without report: {bare} studies")
+        console.line(f"  without report: {_studies(bare)}")
     if (lone := counts["studies_without_patient"]) == counts["studies"]:
         console.line("patients are not known: every study counts as its own patient")
     elif lone:
-        console.line(f"  without patient: {lone} studies, each counts as its own patient")
+        console.line(f"  without patient: {_studies(lone)}, each counts as its own patient")
     if shared := counts["patients_in_several_splits"]:
         console.line(
-            f"warning: {shared} patients lie in several parts of the source's own split; test figures will flatter"
+            f"warning: in several parts of the source's own split: {number_of(shared, 'patient')};"
+            " test figures will flatter"
         )
     if missing := counts["report_without_target"]:
         console.line(
-            f"  neither findings nor impression: {missing} reports (notes without headings: target.whole_text=true)"
+            f"  neither findings nor impression: {number_of(missing, 'report')} (notes without headings: target.whole_text=true)"
         )
     splits = ", ".join(f"{name} {number}" for name, number in result.splits.items())
     console.line(f"studies a split: {splits}")
+
+
+def show_aside(reasons: Mapping[str, int], quarantine: Path, console: Console) -> None:
+    """Say what was set aside for which reason, and which file names it."""
+    for reason, number in reasons.items():
+        console.line(f"  set aside: {number} x {reason}; see {quarantine}")
+
+
+def rejected_by_index(folder: Path) -> dict[str, int]:
+    """Reason to number of what the index in a folder set aside; it stands in the ``quarantine.jsonl`` beside it."""
+    try:
+        aside = json.loads((folder / "pairing.json").read_bytes())["set_aside"]
+        return {str(reason): int(one["count"]) for reason, one in aside.items()}
+    except (OSError, ValueError, KeyError, TypeError):  # an index of another version
+        return {}
+
+
+def reasons_in(quarantine: Path) -> dict[str, int]:
+    """Reason to number of lines of a ``quarantine.jsonl``, the most frequent first; nothing where there is no file."""
+    reasons: Counter[str] = Counter()
+    if quarantine.is_file():
+        with quarantine.open(encoding="utf-8") as lines:
+            reasons.update(str(json.loads(line)["reason"]) for line in lines)
+    return dict(reasons.most_common())
+
+
+def _studies(number: int) -> str:
+    return number_of(number, "study", "studies")
 
 
 def manifest_for_training(config: Config, folder: Path, console: Console) -> manifests.Manifest:
@@ -123,8 +153,11 @@ def manifest_of_run(run: Path, trained: Config, config: Config, out: Path, conso
 
     The run's own manifest holds the split as it was stored, so that no training patient is ever tested on.
     """
-    own = _own_manifest(run, trained, config)
-    return own or manifests.Manifest.open(index_into(config, out / "data", console).manifest)
+    if own := _own_manifest(run, trained, config):
+        return own
+    result = index_into(config, out / "data", console)
+    show_pairing(result, console)
+    return manifests.Manifest.open(result.manifest)
 
 
 def _own_manifest(run: Path, trained: Config, config: Config) -> manifests.Manifest | None:

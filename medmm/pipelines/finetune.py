@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,18 +13,17 @@ import typer
 
 from medmm import registry
 from medmm.config.schema import Config
-from medmm.errors import ExitCode, Reason, UsageError
+from medmm.errors import ExitCode, UsageError
 from medmm.pipelines import _cli
 from medmm.pipelines._console import Console
 
 Task = StrEnum("Task", {name: name for name in registry.TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = Task("report_gen")
-_NOT_BROKEN = {  # nothing failed: the source has no more
-    Reason.IMAGE_WITHOUT_REPORT, Reason.REPORT_WITHOUT_IMAGE, Reason.REPORT_EMPTY, Reason.SECTION_MISSING
-}  # fmt: skip
+_OUT = "Run directory; if not given a new one, runs/TASK, runs/TASK-2 and so on, with --resume the last of them."
+_NOT_BROKEN = NOT_BROKEN = _cli.LACKING
 
 
-@_cli.stage
+@partial(_cli.stage, out=_OUT)
 def command(
     call: _cli.Invocation,
     task: Annotated[Task, typer.Option("--task", help="What to train.")] = _DEFAULT_TASK,
@@ -35,11 +35,14 @@ def command(
     own: dict[str, Any] = {"task": str(task)} | ({} if init is None else {"model": {"init": str(init)}})
     config = call.load_config(f"finetune/{task}.yaml", **own)
     from medmm.training import plan as plans
+    from medmm.training import records
 
     plans.choose_device(config.device)  # before anything is read or claimed
     if call.dry_run and plans.rank() > 0:
         raise typer.Exit(ExitCode.DONE)  # the plan is the same for all; the first process says it
     if call.dry_run:
+        if call.out is not None or call.resume:
+            records.require_free(call.folder(f"runs/{config.task}"), config, resume=call.resume)
         return _dry(call, config)
     if plans.processes() == 1:
         return _train(call, config)
@@ -53,16 +56,10 @@ def command(
 
 def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
     from medmm.pipelines import _data
-    from medmm.training.plan import plan
+    from medmm.training.run import fresh_plan
 
     with _data.dry_manifest(config, call.console) as (manifest, counts):
-        if manifest is None:
-            number = counts["train"]
-        else:
-            from medmm.training.run import usable
-
-            number = usable(config, manifest)
-        chosen = plan(config, number)
+        chosen = fresh_plan(config, manifest, counts.get("train", 0))
     _say(chosen.lines(), call)
     return {"dry_run": True, **counts, "plan": chosen.as_dict()}
 
@@ -118,17 +115,20 @@ def _train(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
 
 
 def _told(trained: Any, call: _cli.Invocation) -> Mapping[str, Any]:
+    from medmm.pipelines import _data
+
     out, kind = trained.out, "validation" if trained.validated else "training"
     call.console.line(
         f"trained {trained.learned:,} parameters for {trained.steps} steps in {trained.minutes:.1f} min;"
         f" {kind} loss {trained.best_loss:.3f}"
     )
-    for reason, number in trained.aside.items():
-        call.console.line(f"  set aside: {number} x {reason}; see {out / 'quarantine.jsonl'}")
+    indexed = _data.rejected_by_index(out / "data")
+    _data.show_aside(indexed, out / "data" / "quarantine.jsonl", call.console)
+    _data.show_aside(trained.aside, out / "quarantine.jsonl", call.console)
     call.console.line(f"next: python -m medmm.pipelines.evaluate --run {out}")
     said = {"out": out, "steps": trained.steps, "minutes": trained.minutes, "best_loss": trained.best_loss}
-    broken = set(trained.aside) - _NOT_BROKEN
-    return {**said, "aside": dict(trained.aside), "exit_code": ExitCode.QUARANTINED if broken else ExitCode.DONE}
+    aside = {"aside": dict(trained.aside), "aside_by_index": indexed}
+    return {**said, **aside, "exit_code": _cli.exit_code({*trained.aside, *indexed})}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

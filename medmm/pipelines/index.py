@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from medmm.errors import ExitCode
+from medmm.errors import UsageError
 from medmm.pipelines import _cli
+from medmm.pipelines._console import number_of
+
+_OUT = "Folder to write to; if not given a new one, runs/index, runs/index-2 and so on."
 
 
-@_cli.stage
+@partial(_cli.stage, out=_OUT)
 def command(
     call: _cli.Invocation,
     deep: Annotated[
@@ -23,6 +27,8 @@ def command(
     An index of the same source and settings is replaced, another one only with --resume, other files never.
     """
     config = call.load_config(None)
+    if call.resume and call.out is None:
+        raise UsageError("which index is to be replaced is not said", where="--resume", fix="Add --out DIR.")
     from medmm.data import pairing
     from medmm.pipelines import _data
 
@@ -38,9 +44,8 @@ def command(
     result = _data.index_into(config, out, call.console, deep)
     _data.show_pairing(result, call.console)
     call.console.line(f"wrote {out / 'manifest.parquet'} and {out / 'pairing.html'}")
-    code = ExitCode.QUARANTINED if result.rejected else ExitCode.DONE
     told = {"rejected": dict(result.rejected), "doubts": dict(result.doubts)}
-    return {"out": out, **result.counts, **told, "exit_code": code}
+    return {"out": out, **result.counts, **told, "exit_code": _cli.exit_code(result.rejected)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

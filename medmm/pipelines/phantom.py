@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +14,13 @@ from medmm.config.sources import PhantomConfig
 from medmm.errors import UsageError
 from medmm.io.atomic import full_disk_named
 from medmm.pipelines import _cli
+from medmm.pipelines._console import number_of
+
+_DATA = "Not for this stage: it makes studies and reads none."
+_OUT = "Folder to write to; if not given a new one, runs/phantom (or runs/phantom-LAYOUT), runs/phantom-2 and so on."
 
 
-@_cli.stage
+@partial(_cli.stage, data=_DATA, out=_OUT)
 def command(
     call: _cli.Invocation,
     studies: Annotated[int | None, typer.Option("--studies", metavar="N", help="How many studies.")] = None,
@@ -23,6 +28,9 @@ def command(
     """Make studies with known findings: DICOM or NIfTI, reports, masks and truth.parquet."""
     from medmm.data.phantom.options import Options
 
+    if "data" in call.given:
+        fix = "Leave it out; say how many with --studies, and what kind with data.phantom.KEY=VALUE."
+        raise UsageError("phantom makes studies and reads none", where="--data", fix=fix)
     extra = {"data": {"phantom": {"studies": studies}}} if studies is not None else {}
     config = call.load_config(None, **extra)
     wanted = config.data.phantom
@@ -48,7 +56,7 @@ def command(
             progress=lambda done: progress(done, wanted.studies),
             options=options,
         )
-    call.console.line(f"wrote {wanted.studies} studies and truth.parquet to {out}")
+    call.console.line(f"wrote {number_of(wanted.studies, 'study', 'studies')} and truth.parquet to {out}")
     return {"out": out, "studies": wanted.studies, "seed": config.seed}
 
 
@@ -69,7 +77,7 @@ def _written(call: _cli.Invocation, seed: int, wanted: PhantomConfig) -> Mapping
     with full_disk_named(out), call.console.progress(f"writing {wanted.studies} studies as {wanted.layout}"):
         out.mkdir(parents=True, exist_ok=True)
         registry.resolve("layout", str(wanted.layout))(out, seed, range(wanted.studies), wanted.size)
-    call.console.line(f"wrote {wanted.studies} studies in the layout {wanted.layout} to {out}")
+    call.console.line(f"wrote {number_of(wanted.studies, 'study', 'studies')} in the layout {wanted.layout} to {out}")
     return {"out": out, "studies": wanted.studies, "seed": seed, "layout": wanted.layout}
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medmm.errors import UsageError
 from medmm.pipelines import _cli
+from medmm.pipelines._console import Console, number_of
+
+if TYPE_CHECKING:
+    from medmm.scoring.engine import ScoreSummary
+
+_DATA = "Not for this stage: its studies lie in --input."
+_OUT = "Folder to write to; if not given a new one, runs/score, runs/score-2 and so on, with --resume the last of them."
 
 
-@_cli.stage
+@partial(_cli.stage, data=_DATA, out=_OUT)
 def command(
     call: _cli.Invocation,
     run: Annotated[Path, typer.Option("--run", metavar="RUN", help="Run directory of finetune.")],
@@ -23,25 +32,43 @@ def command(
 
     if "data" in call.given:
         raise UsageError("score reads a folder of studies", where="--data", fix="Name the folder with --input DIR.")
-    config = call.load_config(None, base=read_config(run).model_dump(mode="json"))
+    config = call.load_config(None, base=read_config(run, "--run").model_dump(mode="json"))
     from medmm.scoring import engine
+    from medmm.scoring.ledger import check_folder
 
     if call.dry_run:
-        counts = engine.survey(input)
-        memory = planned_memory_gb(run)
-        call.console.line(
-            f"would score {counts['studies']} studies with {counts['images']} images in at most {memory:.1f} GB"
-        )
-        return {"dry_run": True, **counts, "memory_gb": memory}
-    out = call.folder("runs/score")
+        if call.out is not None:
+            check_folder(call.out, resume=call.resume)
+        return _would_do(call.console, engine.survey(input), planned_memory_gb(run))
+    out, started = call.folder("runs/score"), time.monotonic()
     with call.console.progress("scoring") as progress:
         summary = engine.score_folder(
             input, run, out, config=config, device=config.device, resume=call.resume, progress=progress
         )
-    call.console.line(
-        f"{summary.scored} scored, {summary.quarantined} quarantined in {summary.seconds:.0f} s; wrote {out}"
+    return _told(call.console, summary, time.monotonic() - started)
+
+
+def _would_do(console: Console, counts: Mapping[str, int], memory: float) -> Mapping[str, Any]:
+    studies, images = number_of(counts["studies"], "study", "studies"), number_of(counts["images"], "image")
+    console.line(f"would score {studies} with {images} in at most {memory:.1f} GB")
+    return {"dry_run": True, **counts, "memory_gb": memory}
+
+
+def _told(console: Console, summary: ScoreSummary, seconds: float) -> Mapping[str, Any]:
+    """Say what was scored and what was not; ``seconds`` are those of the progress, loading the model included."""
+    from medmm.pipelines import _data
+
+    aside = _data.reasons_in(summary.out / "quarantine.jsonl")
+    earlier = f" and {summary.resumed} by earlier calls" if summary.resumed else ""
+    console.line(
+        f"{number_of(summary.scored, 'study', 'studies')} scored{earlier}, {summary.quarantined} set aside, in"
+        f" {seconds:.0f} s, {seconds - summary.seconds:.0f} s of them to load the model; wrote {summary.out}"
     )
-    return {"out": out, "scored": summary.scored, "quarantined": summary.quarantined, "exit_code": summary.exit_code}
+    if left_out := summary.images_left_out:
+        console.line(f"  without {number_of(left_out, 'image')} of theirs, which could not be read")
+    _data.show_aside(aside, summary.out / "quarantine.jsonl", console)
+    counts = {"scored": summary.scored, "resumed": summary.resumed, "quarantined": summary.quarantined}
+    return {"out": summary.out, **counts, "aside": aside, "exit_code": _cli.exit_code(aside)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from medmm.config.schema import Config
-from medmm.errors import CheckpointError, ExitCode, MedmmError, TrainingError, UsageError
+from medmm.errors import CheckpointError, MedmmError, TrainingError, UsageError
 from medmm.pipelines import _cli, finetune
 from medmm.pipelines._console import Console
 
 _DEFAULT_TASK = finetune.Task("report_gen")
+_OUT = (
+    "Folder of the search; if not given a new one, runs/tune-TASK, runs/tune-TASK-2 and so on, with --resume the last."
+)
 _FREE_TO_CHANGE = {"trials", "minutes", "keep"}  # a search may be made longer
 
 
-@_cli.stage
+@partial(_cli.stage, out=_OUT)
 def command(
     call: _cli.Invocation,
     task: Annotated[finetune.Task, typer.Option("--task", help="What to train.")] = _DEFAULT_TASK,
 ) -> Mapping[str, Any]:
     """Search for settings by many short trainings; those that fall behind are stopped."""
-    config = call.load_config(f"tune/{task}.yaml", task=str(task))
+    config = _configured(call, str(task))
     from medmm.config import space
 
     space.check(config)
@@ -38,7 +42,23 @@ def command(
     return _dry(call, config) if call.dry_run else _search(call, config)
 
 
+def _configured(call: _cli.Invocation, task: str) -> Config:
+    """The config; the packaged space is searched only where the user gives none, and is never mixed with theirs."""
+    from medmm.config.load import config_file, load
+
+    name = f"tune/{task}.yaml"
+    packaged = load(name).tune.space if config_file(name) else {}
+    given = load(None, call.file, (*call.words, call.given)).tune.space
+    without = {"tune": {"space": dict.fromkeys(packaged)}} if given else None
+    return call.load_config(name, without, task=task)
+
+
 def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
+    from medmm.training import records
+
+    if call.out is not None or call.resume:
+        out = call.folder(_folder(config))
+        records.require_free(out, _as_begun(out, config, call.resume), resume=call.resume)
     tune = config.tune
     said = finetune._dry(call, config)
     minutes = min(tune.trials * said["plan"]["minutes"], tune.minutes or float("inf"))
@@ -49,12 +69,16 @@ def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
 
 
 def _search(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
+    from medmm.config.load import to_yaml
+    from medmm.io.atomic import write_text
     from medmm.pipelines import _data
     from medmm.tracking import open_tracker
+    from medmm.training import records
     from medmm.training.search import Search
 
-    out = call.folder(f"runs/tune-{config.task}")
-    _claim(out, config, call.resume)
+    out = call.folder(_folder(config))
+    records.claim(out, _as_begun(out, config, call.resume), resume=call.resume)
+    write_text(out / "config.yaml", to_yaml(config))
     manifest = _data.manifest_for_training(config, out / "data", call.console)
     if not manifest.counts()["val"]:
         raise UsageError("a search needs validation studies", where="data.splits.val", got="none")
@@ -69,10 +93,12 @@ def _search(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
         return _told(call, search, out, parent)
 
 
-def _claim(out: Path, config: Config, resume: bool) -> None:
-    """Make ``out`` the folder of the search, or check that it is when resuming; it may then be made longer."""
-    from medmm.config.load import to_yaml
-    from medmm.io.atomic import write_text
+def _folder(config: Config) -> str:
+    return f"runs/tune-{config.task}"
+
+
+def _as_begun(out: Path, config: Config, resume: bool) -> Config:
+    """The config as the search in ``out`` was started with, which goes on and may be made longer; else the same one."""
     from medmm.training import records
 
     begun = records.read_config(out).tune if resume and (out / "config.yaml").is_file() else config.tune
@@ -84,16 +110,19 @@ def _claim(out: Path, config: Config, resume: bool) -> None:
             got=", ".join(f"another tune.{key}" for key in old if old[key] != new[key]),
             fix="Use those that it was started with, or another --out.",
         )
-    records.claim(out, config.model_copy(update={"tune": begun}), resume=resume)
-    write_text(out / "config.yaml", to_yaml(config))
+    return config.model_copy(update={"tune": begun})
 
 
 def _announce(search: Any, parent: Any) -> None:
     """Say to MLflow what is searched, once."""
     from medmm.config.privacy import deidentified
+    from medmm.config.space import shown
 
     search.remember("mlflow_run_id", parent.run_id)
-    parent.log_params(deidentified(search.config))
+    params = deidentified(search.config)
+    for key, choice in params["tune"]["space"].items():
+        params["tune"]["space"][key] = choice if isinstance(choice, dict) else [shown(value) for value in choice]
+    parent.log_params(params)
 
 
 class _Trials:
@@ -105,15 +134,15 @@ class _Trials:
     def make(self, attempt: Any) -> float:
         """Train a trial and give its figure."""
         from medmm.training import trials
-        from medmm.training.search import StoppedError
+        from medmm.training.search import StoppedError, Why
+        from medmm.training.search_report import in_short
 
         search: Config = self._search.config
-        values = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                           for key, value in attempt.values.items())  # fmt: skip
+        values = ", ".join(f"{key} {in_short(value)}" for key, value in attempt.values.items())
         self._console.line(f"trial {attempt.number} of {search.tune.trials}: {values}")
         config = trials.trial_config(search, attempt, self._out)
         folder = trials.trial_folder(self._out, attempt.number)
-        stopped: StoppedError | None = None
+        stopped: Why | None = None
         with self._child(config, attempt.number) as tracker, self._console.progress("training") as progress:
             try:
                 figure, aside = trials.train_trial(
@@ -122,11 +151,10 @@ class _Trials:
                 tracker.log_metrics({"objective": figure})
             except StoppedError as error:  # not a failure: MLflow is to call the run finished
                 tracker.log_tags({"stopped": str(error.why)})
-                stopped = error
+                stopped = error.why
         if stopped is not None:
-            raise stopped
-        if set(aside) - finetune._NOT_BROKEN:
-            self._search.remember("quarantined", True)
+            raise StoppedError(stopped)
+        self._search.remember("aside", sorted(aside))
         return figure
 
     def done(self, outcome: Any) -> None:
@@ -137,7 +165,9 @@ class _Trials:
         ranking = self._search.ranking()
         tidy(self._out, self._search.outcomes(), ranking[: self._search.config.tune.keep])
         write_table(self._search, self._out)
-        if outcome.figure is None:
+        if outcome.repeats is not None:
+            said = f"the same as trial {outcome.repeats}, not trained again"
+        elif outcome.figure is None:
             said = f"stopped after {len(outcome.judged)} validations, {outcome.why}"
         else:
             self._parent.log_metrics({"objective": outcome.figure, "best": ranking[0].figure}, outcome.number)
@@ -164,6 +194,7 @@ class _Trials:
 
 
 def _told(call: _cli.Invocation, search: Any, out: Path, parent: Any) -> Mapping[str, Any]:
+    from medmm.pipelines import _data
     from medmm.training import search_report
 
     ranking, made, config = search.ranking(), search.outcomes(), search.config
@@ -183,8 +214,8 @@ def _told(call: _cli.Invocation, search: Any, out: Path, parent: Any) -> Mapping
         call.console.line(f"  {note}")
     call.console.line(f"next: python -m medmm.pipelines.finetune --task {config.task} --config {out / 'best.yaml'}")
     said = {"out": out, "trials": len(made), "finished": len(ranking), "best_trial": best.number}
-    code = ExitCode.QUARANTINED if search.recall("quarantined") else ExitCode.DONE
-    return {**said, "figure": best.figure, "values": dict(best.values), "exit_code": code}
+    aside = {*(search.recall("aside") or ()), *_data.rejected_by_index(out / "data")}
+    return {**said, "figure": best.figure, "values": dict(best.values), "exit_code": _cli.exit_code(aside)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -28,7 +28,7 @@ _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:19|20)\d\d"
 _CLOCK = r"(?:[ T,]+(?:at\s+)?\d{1,2}:\d\d(?::\d\d)?(?:\s*[aApP]\.?[mM]\b\.?)?)"
 _W = r"[A-ZÀ-ÖØ-Þ][\w'’-]*"
-_CAP = r"[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[a-zß-öø-ÿ]+(?:[-'’]?[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]+)*"
+_CAP = r"[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[a-zß-öø-ÿ]+(?:[-'’]?[A-ZÀ-ÖØ-Þ](?:['’][A-ZÀ-ÖØ-Þ])?[a-zß-öø-ÿ]+)*"
 _UP = r"[A-ZÀ-ÖØ-Þ][A-ZÀ-ÖØ-Þ'’-]+"
 ONE = rf"(?:{_CAP}|{_UP})"
 """A capitalised word, or one in capitals."""
@@ -49,7 +49,7 @@ _ROLE = (
 )
 _TOLD = r"(?:discussed[ ]with|notified|communicated[ ](?:to|with)|conveyed[ ]to|reported[ ]to|paged|informed|called[ ]to|relayed[ ]to|spoke(?:n)?[ ](?:with|to)|cc:)"
 _ID_LABEL = (
-    r"(?:mrn|m\.r\.n\.|medical[ ]record(?:[ ](?:number|no\.?|#))?|mr[ ]?#|patient[ ]id|pat[ ]?id|pid|accession(?:[ ](?:number|no\.?|num|#))?|acc(?:ess)?(?:[ ]?(?:#|no\.?|number))"
+    r"(?:mrn|m\.r\.n\.|medical[ ]record(?:[ ](?:number|no\.?|#))?|mr[ ]?#|patient[ ]id|pt[ ]id|pat[ ]?id|pid|accession(?:[ ](?:number|no\.?|num|#))?|acc(?:ess)?(?:[ ]?(?:#|no\.?|number))"
     r"|order[ ](?:number|no\.?|#|id)|exam[ ](?:number|no\.?|#|id)|visit[ ](?:number|no\.?|#|id)|encounter(?:[ ](?:number|no\.?|#|id))?|account(?:[ ](?:number|no\.?|#))|acct(?:[ ]?(?:number|no\.?|#))?"
     r"|ssn|social[ ]security(?:[ ](?:number|no\.?|#))?|case[ ](?:number|no\.?|#)|study[ ](?:id|number|no\.?)|insurance[ ](?:id|number|no\.?)|policy[ ](?:number|no\.?|#)|member[ ]id|record[ ](?:number|no\.?|#)|fin|csn"
     r"|license[ ](?:number|no\.?|#)|npi|serial[ ](?:number|no\.?|#)|nhs[ ](?:number|no\.?)|hospital[ ](?:number|no\.?)|chart[ ](?:number|no\.?|#)|job[ ]?(?:id|#|number)|document[ ]?(?:id|#|number)|chi[ ]number)"
@@ -118,6 +118,16 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule("ID", rf"\b{_ID_LABEL}[ ]*(?:is|of)?[ ]*[:#=]{{0,2}}[ ]*(?P<x>(?=[\w-]*\d)[A-Z0-9][\w-]{{2,24}})", flags=_I),
     _rule("ID", r"(?<![\w-])(?P<x>\d{3}-\d{2}-\d{4})(?![\w-])"),
+    _rule(
+        "DATE",
+        rf"\b(?P<x>(?:mon|tues|wednes|thurs|fri|satur|sun)day,?[ ]+(?:0?[1-9]|1[0-2])/{_DAY})(?![\w/])",
+        flags=_I,
+    ),
+    _rule("NAME", rf"(?P<x>\b{_UP},{_UP})(?=[ ]+(?:\d{{5,}}|\[ID))"),
+    _rule(
+        "NAME", r"\b(?:dr|doctor)\b\.?[ ](?P<x>(?!xxxx\b|and\b|the\b|on\b|at\b|in\b|was\b|of\b)[a-z][a-z'’-]{2,24})\b"
+    ),
+    _rule("NAME", r"(?P<x>\b[a-z][a-z'’-]{1,24}[ ][a-z][a-z'’-]{1,24}),[ ](?:md\b|m\.d\.)", (", md", ", m.d.")),
     _rule("PHONE", rf"(?<![\w.-])(?P<x>{_PHONE})(?![\w-])"),
     _rule(
         "PHONE",

@@ -38,13 +38,16 @@ def is_fhir(text: str) -> bool:
     return text.lstrip("\ufeff \t\r\n").startswith("{") and '"resourceType"' in text[:100_000]
 
 
-def read_fhir(data: bytes) -> list[ReportDocument]:
+def read_fhir(data: bytes, refused: list[ReportError] | None = None) -> list[ReportDocument]:
     """Read the diagnostic reports of a resource, a Bundle or NDJSON; those of laboratories are left out.
 
-    The text is ``presentedForm`` where it is plain text, HTML or RTF, else the narrative ``text.div``; ``conclusion``
-    is added as the
-    impression where the text has none. The accession number is the identifier of type ``ACSN``, of the report or of
-    its order or study.
+    The text is ``presentedForm`` where it is plain text, HTML or RTF, further forms where they have sections that it
+    lacks, else the narrative ``text.div``; ``conclusion`` is added as the impression where the text has
+    none. The accession number is the identifier of type ``ACSN``, of the report or of its order or study.
+
+    Args:
+        data: The file's bytes.
+        refused: Takes one error for each report of several that cannot be read.
 
     Raises:
         ReportError: It is no JSON, nests too deep, or holds no DiagnosticReport (``REPORT_UNREADABLE``); none of them
@@ -53,14 +56,17 @@ def read_fhir(data: bytes) -> list[ReportDocument]:
     """
     parsed, was_repaired = _parsed(data)
     resources = list(_resources(parsed))
-    by_reference = {name: one for one in resources for name in _names(one)}
+    by_reference = {name: one for one in resources for name in _names(one)} | _by_full_url(resources)
     reports = [one for one in resources if one.get("resourceType") == "DiagnosticReport"]
     if not reports:
         got = ", ".join(sorted({str(one.get("resourceType"))[:40] for one in resources})) or "no resource"
         what = "the JSON holds no diagnostic report"
         raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="a FHIR R4 DiagnosticReport or Bundle")
     wanted = [one for one in reports if not _is_laboratory(one)]
-    found = [document for one in wanted for document in _document(one, by_reference, was_repaired)]
+    errors: list[ReportError] = [] if refused is None else refused
+    found = [document for one in wanted for document in _documents(one, by_reference, was_repaired, errors)]
+    if not found and errors:
+        raise errors[0]
     if not found:
         expected = "presentedForm as text, HTML or RTF, a narrative, or a conclusion"
         raise ReportError(Reason.REPORT_EMPTY, "no diagnostic report of the JSON holds text", expected=expected)
@@ -96,9 +102,25 @@ def _resources(parsed: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
         yield one
 
 
+def _by_full_url(resources: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Resources of bundles by ``entry.fullUrl``, which references name where they have no id: ``urn:uuid:…``."""
+    entries = [entry for one in resources for entry in _maps(one.get("entry"))]
+    named = [(entry.get("fullUrl"), entry.get("resource")) for entry in entries]
+    return {url: one for url, one in named if isinstance(url, str) and isinstance(one, Mapping)}
+
+
 def _names(resource: Mapping[str, Any]) -> list[str]:
     name = resource.get("id")
     return [f"{resource.get('resourceType')}/{name}", f"#{name}"] if isinstance(name, str) else []
+
+
+def _documents(
+    report: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]], json_repaired: bool, refused: list[ReportError]
+) -> Iterator[ReportDocument]:
+    try:
+        yield from _document(report, others, json_repaired)
+    except ReportError as error:
+        refused.append(error)
 
 
 def _document(
@@ -125,8 +147,7 @@ def _document(
 
 def _text(report: Mapping[str, Any]) -> Decoded:
     """Text of a report, and whether an attachment's had to be repaired."""
-    forms = [_attachment(form) for form in _maps(report.get("presentedForm"))]
-    text, was_repaired = next((form for form in forms if form.text.strip()), Decoded("", False))
+    text, was_repaired = _presented(report)
     narrative = report.get("text")
     if not text and isinstance(narrative, Mapping) and isinstance(narrative.get("div"), str):
         text = html_text(narrative["div"])
@@ -140,6 +161,25 @@ def _text(report: Mapping[str, Any]) -> Decoded:
         return Decoded(text, was_repaired)  # said already, under no heading or another's
     impression = said if any("impression" in one.names for one in find_headings(said)) else f"IMPRESSION: {said}"
     return Decoded(f"{text}\n\n{impression}" if text else impression, was_repaired)
+
+
+def _presented(report: Mapping[str, Any]) -> Decoded:
+    """The first attachment that can be read, and of further ones those with a section that is still missing."""
+    text, was_repaired, known = "", False, set[str]()
+    unread: ReportError | None = None
+    for form in _maps(report.get("presentedForm")):
+        try:
+            more, repaired = _attachment(form)
+        except ReportError as error:
+            unread = error
+            continue
+        names = {name for heading in find_headings(more) for name in heading.names}
+        if more.strip() and (not text or names - known):
+            text = f"{text}\n\n{more}" if text else more
+            was_repaired, known = was_repaired or repaired, known | names
+    if unread is not None and not text and not any(report.get(key) for key in ("conclusion", "conclusionCode", "text")):
+        raise unread
+    return Decoded(text, was_repaired)
 
 
 def _attachment(form: Mapping[str, Any]) -> Decoded:

@@ -20,10 +20,14 @@ _XHTML = re.compile(rb"<html\b", re.IGNORECASE)
 _KINDS = "text, HTML, RTF, Open-i's XML, HL7 v2 or FHIR JSON"
 
 
-def read_reports(path: Path | str) -> list[ReportDocument]:
+def read_reports(path: Path | str, refused: list[ReportError] | None = None) -> list[ReportDocument]:
     """Read every report of a file: plain text, HTML, RTF, Open-i's XML, HL7 v2 (ORU^R01), FHIR JSON.
 
-    Only HL7 and FHIR hold several, and accession numbers.
+    Only HL7 and FHIR hold several, and accession numbers. One of several that cannot be read does not lose the others.
+
+    Args:
+        path: The file.
+        refused: Takes one error for each report of several that cannot be read.
 
     Raises:
         ReportError: There is no file (``FILE_MISSING``), it has no text (``REPORT_EMPTY``), it is binary or
@@ -39,15 +43,16 @@ def read_reports(path: Path | str) -> list[ReportDocument]:
         raise ReportError(Reason.REPORT_UNREADABLE, "the report file is no text", got=got, expected=_KINDS)
     from medmm.reports import fhir, hl7
 
+    refused = [] if refused is None else refused
     if hl7.is_hl7(data):
-        return hl7.read_hl7(data)
-    if (path.suffix.lower() == ".xml" or _XML.match(data[:200])) and not _XHTML.search(data[:1000]):
+        return hl7.read_hl7(data, refused)
+    if (path.suffix.lower() == ".xml" or _XML.match(_narrow(data[:400]))) and not _XHTML.search(data[:1000]):
         return [ReportDocument(parse_openi_xml(data).report)]
     if len(data) > _LARGEST_TEXT and not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         _refuse(len(data), _LARGEST_TEXT)
     text, was_repaired = decoded(data)
     if fhir.is_fhir(text) or path.suffix.lower() in {".json", ".ndjson"}:
-        return fhir.read_fhir(data)
+        return fhir.read_fhir(data, refused)
     return [ReportDocument(replace(_of_text(text), repaired=was_repaired))]
 
 
@@ -57,11 +62,18 @@ def read_report(path: Path | str) -> Report:
     Raises:
         ReportError: As :func:`read_reports`; the file holds several (``REPORT_SHARED``).
     """
-    documents = read_reports(path)
-    if len(documents) > 1:
-        what, got = "the file holds several reports", f"{len(documents)} reports"
+    refused: list[ReportError] = []
+    documents = read_reports(path, refused)
+    number = len(documents) + len(refused)
+    if number > 1:
+        what, got = "the file holds several reports", f"{number} reports"
         raise ReportError(Reason.REPORT_SHARED, what, got=got, expected="one", fix="Pass the file as data.reports.")
     return documents[0].report
+
+
+def _narrow(start: bytes) -> bytes:
+    """ASCII of UTF-16 with a mark, so that XML is known in it too."""
+    return start[2:].replace(b"\x00", b"") if start[:2] in {b"\xff\xfe", b"\xfe\xff"} else start
 
 
 def _of_text(text: str) -> Report:

@@ -12,14 +12,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from medmm.reports.merging import (
+    NO_FINDING,  # noqa: F401  whoever reads findings takes it from here
+    merged,
+    moved,
+    with_no_finding,
+)
 from medmm.reports.modifiers import Size, change_of, find_sizes, modifiers_of
-from medmm.reports.negation import find_cues, status_of
+from medmm.reports.negation import find_cues, side_left, status_of
 from medmm.reports.parse import parse_report
 from medmm.reports.vocabulary import Match, Vocabulary, core_findings, load_vocabulary
 from medmm.reports.vocabulary_file import vocabulary_text
 from medmm.types import Change, Finding, Laterality, Report, Span, Status, TextPart
 
-LABELER_VERSION = "2"
+LABELER_VERSION = "3"
 """Raised whenever the same text and vocabulary may give another label."""
 
 FINDINGS: tuple[str, ...] = tuple(load_vocabulary().findings)
@@ -28,12 +34,13 @@ FINDINGS: tuple[str, ...] = tuple(load_vocabulary().findings)
 CORE_FINDINGS = core_findings()
 """Those that models are trained on by default: a wider vocabulary must not change what a model learns."""
 
-NO_FINDING = "no_finding"
-
-_WORD = re.compile(r"w/o\b|s/p\b|[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[,;:/&]")
-_SAID_AS = {"/": "or", "w/o": "without", "&": "and"}
+_WORD = re.compile(
+    r"w/o\b|s/p\b|r/o\b|[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[,;:/&=]|\(-\)|\?(?=\s{0,3}[a-z])|(?<=\s)[-–—](?=\s)"
+)
+_SAID_AS = {
+    "/": "or", "&": "and", "w/o": "without", "(-)": "no", "?": "questionable", "=": ":", "-": ":", "–": ":", "—": ":",
+}  # fmt: skip
 _READ = frozenset(("findings", "impression"))
-_RANK = {Status.PRESENT: 3, Status.UNCERTAIN: 2, Status.ABSENT: 1}
 _CACHED_SENTENCES = 32_768
 _LONGEST_SENTENCE = 1_000
 
@@ -81,10 +88,10 @@ class RuleLabeler:
         for sentence in _pieces(sentences_read(report)):
             said, normal = self._read(sentence.text)
             for name, finding in said:
-                labels[name] = _merge(labels.get(name), _moved(finding, sentence.start))
+                labels[name] = merged(labels.get(name), moved(finding, sentence.start))
             if normal is not None and is_normal is None:
                 is_normal = Span(normal.start + sentence.start, normal.end + sentence.start)
-        return _with_no_finding(labels, is_normal, self._vocabulary)
+        return with_no_finding(labels, is_normal, self._vocabulary)
 
     def label_all(self, reports: Sequence[Report | str]) -> list[dict[str, Finding]]:
         """Label many reports, in their order."""
@@ -119,9 +126,29 @@ def label_report(report: Report | str) -> dict[str, Finding]:
 
 
 def sentences_read(report: Report) -> Iterable[TextPart]:
-    """The sentences that may state findings: those of findings and impression, else those outside any known section."""
-    read = [sentence for sentence in report.sentences if sentence.section in _READ]
-    return read or [sentence for sentence in report.sentences if sentence.section is None]
+    """The sentences that may state findings.
+
+    Those of findings and impression; of a report without findings also what stands under no heading before the
+    impression, but behind an indication; else what stands outside any known section, else an addendum.
+    """
+    said = report.sentences
+    read = [sentence for sentence in said if sentence.section in _READ]
+    if read and all(sentence.section == "impression" for sentence in read):
+        return [*_without_heading(said), *read]
+    for section in (None, "addendum"):
+        read = read or [sentence for sentence in said if sentence.section == section]
+    return read
+
+
+def _without_heading(sentences: Sequence[TextPart]) -> Iterator[TextPart]:
+    """Sentences under no heading before the impression, save those that may go on with an indication."""
+    last = None
+    for sentence in sentences:
+        if sentence.section == "impression":
+            return
+        if sentence.section is None and last != "indication":
+            yield sentence
+        last = sentence.section or last
 
 
 def _pieces(sentences: Iterable[TextPart]) -> Iterator[TextPart]:
@@ -187,8 +214,14 @@ def _read_sentence(vocabulary: Vocabulary, text: str) -> tuple[tuple[tuple[str, 
                 continue
             if is_question and status is Status.PRESENT:
                 status = Status.UNCERTAIN
+            side = None
+            if status is Status.ABSENT and cues.persists:
+                side = side_left(mention, sentence.mentions, words, cues)
+                status = Status.PRESENT if side else status
             known = vocabulary.findings[mention.entry[1]]
             finding = _state(beside_core if known.core else sentence, mention, status, known.sized)
+            if side:
+                finding = replace(finding, laterality=Laterality(side))
             said.extend((name, finding) for name in (mention.entry[1], *known.implies))
     return tuple(said), normal
 
@@ -241,39 +274,3 @@ def _size_of(sentence: _Sentence, span: Span) -> float | None:
         if distances[span] <= min(distances.values()):
             return size.mm
     return None
-
-
-def _moved(finding: Finding, by: int) -> Finding:
-    """The finding with a span in the report instead of its sentence; ``dataclasses.replace`` takes twice as long."""
-    span = finding.span and Span(finding.span.start + by, finding.span.end + by)
-    return Finding(
-        finding.status, finding.laterality, finding.zone, finding.severity, span, finding.size_mm, None, finding.change
-    )
-
-
-def _said(finding: Finding) -> int:
-    return sum(value is not None for value in (finding.laterality, finding.zone, finding.severity, finding.size_mm))
-
-
-def _merge(known: Finding | None, new: Finding) -> Finding:
-    if known is None or _RANK[new.status] > _RANK[known.status]:
-        return new
-    if _RANK[new.status] < _RANK[known.status]:
-        return known
-    best = new if _said(new) > _said(known) else known
-    if best.change is None and known.change is not new.change:
-        best = replace(best, change=known.change or new.change)
-    if {known.laterality, new.laterality} == {Laterality.LEFT, Laterality.RIGHT}:
-        return replace(best, laterality=Laterality.BILATERAL)
-    return best
-
-
-def _with_no_finding(labels: dict[str, Finding], normal: Span | None, vocabulary: Vocabulary) -> dict[str, Finding]:
-    known = vocabulary.findings
-    for name, finding in labels.items():
-        if finding.status is not Status.ABSENT and not known[name].device:
-            return {**labels, NO_FINDING: Finding(Status.ABSENT, span=finding.span)}
-    absent = next((finding.span for finding in labels.values() if finding.status is Status.ABSENT), None)
-    if normal or absent:
-        labels[NO_FINDING] = Finding(Status.PRESENT, span=normal or absent)
-    return labels

@@ -28,9 +28,10 @@ _WORDS: dict[str, dict[str, str]] = {
         " prior studies, prior study, prior exam, prior exams, previous studies, previous exam, comp, compar, cmp",
         "findings": "findings, finding, radiographic findings, imaging findings, chest findings, ct findings, mri findings,"
         " radiological findings, key findings, other findings, report, radiology report, description, observations,"
-        " observation, interpretation, narrative, discussion, body of report, result, results, find, fnd, finds",
+        " preliminary findings, preliminary report, observation, interpretation, narrative, discussion, body of report, result, results, find, fnd, finds",
         "impression": "impression, impressions, conclusion, conclusions, opinion, summary, diagnosis, assessment,"
         " final impression, overall impression, radiologic impression, radiographic impression, clinical impression,"
+        " preliminary impression, chest impression, ct impression, mri impression, chest x-ray impression, ct chest impression,"
         " final diagnosis, radiological diagnosis, bottom line, imp, impr, conc, concl, summary of findings,"
         " impression and recommendation, impression and recommendations",
     },
@@ -94,7 +95,8 @@ _CLOSERS = (
     " reported by, read by, verified by, approved by, finalized by, radiologist, attending, attending radiologist, resident,"
     " physician, referring physician, ordering physician, ordering provider, date, date of exam, date of service, exam date,"
     " study date, time, name, patient, patient name, patient id, mrn, dob, date of birth, accession, accession number,"
-    " accession no, signature, electronic signature, end of report, original report, attestation, attending attestation,"
+    " accession no, signature, electronic signature, end of report, end of impression,"
+    " end of findings, end of addendum, end of dictation, original report, attestation, attending attestation,"
     " teaching physician attestation, disclaimer, cc, department, location, icd, icd codes, cpt, cpt codes, billing, status,"
     " recomendación, recomendaciones, firmado, firmado por, fecha, paciente, nombre, médico, médico radiólogo, radiólogo,"
     " empfehlung, empfehlungen, procedere, patientin, datum, unterschrift, gezeichnet, arzt, freundliche grüsse,"
@@ -119,8 +121,8 @@ _SUBHEADINGS = (
     " pulmones, corazón, mediastino, huesos, pulmón, herz, lunge, lungen, pleuren, knochen, poumons, coeur, médiastin, plèvre"
 )
 AMBIGUOUS = frozenset(("technique", "indication", "indications", "conclusion", "conclusions", "impression", "impressions",
-                       "observations", "observation", "description", "protocol", "contrast"))  # fmt: skip
-"""Headings that English shares with French: they tell no language."""
+                       "observations", "observation", "description", "protocol", "contrast", "impresion"))  # fmt: skip
+"""Headings that English shares with French, or is misspelt to: they tell no language."""
 
 _FOLDED = str.maketrans({"’": "'", "‘": "'", "ß": "ss"})
 JOIN = re.compile(r"\s*(?:/|&|,|\+|\b(?:and|y|und|et)\b|和|及|与)\s*", re.IGNORECASE)

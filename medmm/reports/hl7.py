@@ -6,7 +6,7 @@ be a message, several one after the other, framed as on the wire (MLLP), or batc
 
 from __future__ import annotations
 
-import itertools
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,19 +19,22 @@ from medmm.reports.parse import parse_report
 from medmm.reports.sections import find_headings
 
 _START = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x0b]*(?:MSH|FHS|BHS)[^A-Za-z0-9\s]")
+_DELIMITERS = r"|^~\&"  # those that a damaged MSH leaves out
 _TEXTS = frozenset(("TX", "FT", "ST", "CE", "CWE", "CF", ""))
 _TAKEN_BACK = frozenset("DWX")  # OBX-11, table 0085: deleted, wrong, not obtained
+_READABLE = frozenset(("text", "txt", "plain", "html", "rtf"))
 _CODED = frozenset(("CE", "CWE", "CF"))
+_BODY = ""
 _SECTION_CODES = {
-    "IMP": "IMPRESSION", "GDT": "", "TCM": "TECHNIQUE", "ADT": "ADDENDUM", "REC": "RECOMMENDATION", "HIS": "INDICATION",
-    "CMP": "COMPARISON", "BDY": "",
+    "IMP": "IMPRESSION", "GDT": _BODY, "TCM": "TECHNIQUE", "ADT": "ADDENDUM", "REC": "RECOMMENDATION",
+    "HIS": "INDICATION", "CMP": "COMPARISON", "BDY": _BODY,
     "59776-5": "FINDINGS", "18782-3": "FINDINGS", "19005-8": "IMPRESSION", "55110-1": "IMPRESSION", "11329-0":
     "INDICATION",
     "18785-6": "INDICATION", "55752-0": "INDICATION", "55115-0": "INDICATION", "55111-9": "TECHNIQUE", "18834-2":
     "COMPARISON",
     "55114-3": "COMPARISON", "18783-1": "RECOMMENDATION", "55107-7": "ADDENDUM",
 }  # fmt: skip
-"""Suffixes of OBX-3 (HL7 2.3 chapter 7.2.4.2) and LOINC codes to headings; no heading for a text as it is."""
+"""Suffixes of OBX-3 (HL7 2.3 chapter 7.2.4.2) and LOINC codes to headings."""
 _STATUS = {"F": "final", "C": "corrected", "P": "preliminary", "R": "preliminary", "X": "cancelled", "A": "preliminary"}
 """HL7 table 0123."""
 _CHARSETS = {
@@ -55,6 +58,7 @@ class _Order:
     status: str = ""
     study_uid: str | None = field(default=None, repr=False)
     texts: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    error: ReportError | None = None
 
 
 def is_hl7(data: bytes) -> bool:
@@ -62,12 +66,16 @@ def is_hl7(data: bytes) -> bool:
     return _START.match(data[:64]) is not None
 
 
-def read_hl7(data: bytes) -> list[ReportDocument]:
+def read_hl7(data: bytes, refused: list[ReportError] | None = None) -> list[ReportDocument]:
     """Read the reports of an HL7 v2 file: one for each OBR that has text below it.
 
     The accession number is OBR-18, else OBR-3 (the filler's order number), else OBR-2. A segment that starts with no
     segment's
     name belongs to the text before it: senders break lines within OBX-5. Messages that are no ORU or MDM are left out.
+
+    Args:
+        data: The file's bytes.
+        refused: Takes one error for each report of several that cannot be read.
 
     Raises:
         ReportError: There is no such message (``REPORT_UNREADABLE``); none holds text (``REPORT_EMPTY``).
@@ -76,13 +84,16 @@ def read_hl7(data: bytes) -> list[ReportDocument]:
         what = "the file is no HL7 v2 message"
         raise ReportError(Reason.REPORT_UNREADABLE, what, expected="a file that starts with MSH, FHS or BHS")
     text, was_repaired = decoded(data.replace(b"\x1c", b"\r").replace(b"\x0b", b"\r"), _charset(data))
+    refused = [] if refused is None else refused
     found: list[ReportDocument] = []
     kinds = set()
     for segments in _messages(text):
         kind = _field(segments[0], 9)[:3]
         kinds.add(kind)
         if kind in {"ORU", "MDM", "ORR", ""}:
-            found.extend(_documents(segments, was_repaired))
+            found.extend(_documents(segments, was_repaired, refused))
+    if not found and refused:
+        raise refused[0]
     if not found:
         if kinds and not kinds & {"ORU", "MDM", ""}:
             what = "the HL7 messages are no results"
@@ -130,7 +141,7 @@ def decoded_hex(data: bytes) -> str:
 
 
 def _count(text: str) -> int:
-    return min(int(text), 20) if text.isdecimal() and text.isascii() else 1
+    return min(int(text[:4]), 20) if text.isdecimal() and text.isascii() else 1
 
 
 def _charset(data: bytes) -> str | None:
@@ -155,14 +166,16 @@ def _messages(text: str) -> Iterator[list[str]]:
         yield segments
 
 
-def _documents(segments: list[str], repaired: bool) -> Iterator[ReportDocument]:
+def _documents(segments: list[str], repaired: bool, refused: list[ReportError]) -> Iterator[ReportDocument]:
     """Reports of a message; ``repaired`` is the whole file, of which ASCII was right before."""
     head = segments[0]
-    delimiters = head[3:4] + head[4:8].split(head[3:4])[0]
+    mark = head[3:4] or "|"
+    delimiters = mark + head[4:8].split(mark)[0]
+    delimiters += _DELIMITERS[len(delimiters) :]
     patient: str | None = None
     orders: list[_Order] = []
     for segment in segments[1:]:
-        fields = segment.split(head[3:4])
+        fields = segment.split(mark)
         if segment.startswith("PID"):
             patient = _first(fields, 3, delimiters) or _first(fields, 2, delimiters) or None
         elif segment.startswith(("OBR", "TXA")):
@@ -170,8 +183,14 @@ def _documents(segments: list[str], repaired: bool) -> Iterator[ReportDocument]:
         elif segment.startswith("OBX"):
             if not orders:
                 orders.append(_Order())
-            _add_text(orders[-1], fields, delimiters)
+            try:
+                _add_text(orders[-1], fields, delimiters)
+            except ReportError as error:
+                orders[-1].error = error
     for order in orders:
+        if order.error is not None:
+            refused.append(order.error)
+            continue
         text = _composed(order.texts)
         if text.strip():
             mended = repaired and not text.isascii()
@@ -196,13 +215,32 @@ def _add_text(order: _Order, fields: list[str], delimiters: str) -> None:
     if kind == "HD" or identifier in {"110180", "113014"}:
         order.study_uid = value.split(delimiters[1:2])[0] or order.study_uid
         return
-    if kind not in _TEXTS or not value.strip() or _at(fields, 11) in _TAKEN_BACK:
+    if value.strip() in {"", '""'} or _at(fields, 11) in _TAKEN_BACK:
         return
-    lines = value.split(delimiters[2:3]) if delimiters[2:3] else [value]
-    if kind in _CODED:
-        lines = [(line.split(delimiters[1:2]) + [""])[1] or line.split(delimiters[1:2])[0] for line in lines]
-    text = plain_text("\n".join(unescaped(line, delimiters) for line in lines))
-    order.texts.append((_heading(code, delimiters), text))
+    if kind == "ED":
+        text = _attached(value.split(delimiters[1:2]))
+    elif kind in _TEXTS:
+        lines = value.split(delimiters[2:3]) if delimiters[2:3] else [value]
+        if kind in _CODED:
+            lines = [(line.split(delimiters[1:2]) + [""])[1] or line.split(delimiters[1:2])[0] for line in lines]
+        text = plain_text("\n".join(unescaped(line, delimiters) for line in lines))
+    else:
+        text = ""
+    if text:  # a segment without a code goes on with the one before
+        before = order.texts[-1][0] if order.texts and not code else _BODY
+        order.texts.append((_heading(code, delimiters) or before, text))
+
+
+def _attached(components: list[str]) -> str:
+    """Text of encapsulated data (chapter 2.A.24): empty where it is of another kind, such as a PDF."""
+    _, kind, subtype, encoding, data = (*components, *[""] * 5)[:5]
+    if encoding.lower() != "base64" or not ({kind.lower(), subtype.lower()} & _READABLE):
+        return ""
+    try:
+        content = base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return ""
+    return plain_text(decoded(content).text)
 
 
 def _heading(code: str, delimiters: str) -> str:
@@ -220,15 +258,23 @@ def _heading(code: str, delimiters: str) -> str:
 
 
 def _composed(texts: list[tuple[str, str]]) -> str:
-    """Texts below their headings; a heading that the text has already is not written again."""
+    """Texts below their headings; a heading that the text has already is not written again.
+
+    What stands under no heading goes first, as the findings where others have headings and it has none itself.
+    """
+    groups: dict[str, list[str]] = {}
+    for heading, text in sorted(texts, key=lambda one: one[0] != _BODY):
+        groups.setdefault(heading, []).append(text)
+    if len(groups) > 1 and _BODY in groups and not any(one.names for one in find_headings("\n".join(groups[_BODY]))):
+        groups = {"FINDINGS": [*groups.pop(_BODY), *groups.pop("FINDINGS", [])], **groups}
     parts = []
-    for heading, group in itertools.groupby(texts, key=lambda one: one[0]):
-        body = "\n".join(text for _, text in group)
+    for heading, lines in groups.items():
+        body = "\n".join(lines)
         own = find_headings(body)[:1]
         has_own = (
             bool(own) and not body[: own[0].start].strip() and heading.lower() in (own[0].names or (heading.lower(),))
         )
-        parts.append(body if not heading or has_own else f"{heading}:\n{body}")
+        parts.append(body if heading == _BODY or has_own else f"{heading}:\n{body}")
     return "\n\n".join(parts)
 
 

@@ -6,28 +6,23 @@ Nothing of a document runs or is fetched: scripts, styles, pictures and links ar
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import NamedTuple
 
 from medmm.errors import Reason, ReportError
 from medmm.reports.headings import CHINESE
+from medmm.reports.hypertext import html_text
 
 _HTML = re.compile(
-    r"<(?:!doctype html|html|body|div|p|br|table|span|b|strong|pre|h[1-6]|ul|ol|font)\b[^<>]{0,400}/?>", re.IGNORECASE
+    r"<(?:!doctype html|html|body|div|p|br|table|span|b|strong|pre|h[1-6]|ul|ol|font)\b[^<>]{0,400}/?>|<!\[CDATA\[",
+    re.IGNORECASE,
 )
-_LAYS_OUT = re.compile(r"<(?:html|body|div|p|br|table|h[1-6]|ul|ol|li)\b", re.IGNORECASE)
 _RTF = re.compile(r"\s*\{\\rtf")
-_BLOCKS = frozenset(
-    "address article blockquote body dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header hr html"
-    " li main nav ol p pre section table tbody td tfoot th thead tr ul".split()
-)
-_PARAGRAPHS = frozenset("p h1 h2 h3 h4 h5 h6 table ul ol blockquote".split())
-_SILENT = frozenset(("script", "style", "head", "title", "object", "template", "noscript", "svg", "math"))
-_SPACES = re.compile(r"[ \t\xa0]+")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _MOJIBAKE = re.compile("[ÂÃâåäæçèéïã][\x80-¿–—‘-”‚„†-•…‰‹›€™ŒœŠšŸŽžƒˆ˜]")
+_MOST_ACCENTS, _JUDGED = 0.3, 8
+"""Share of bytes above 127 in a text that may still be Windows-1252, and the bytes that it takes to say so."""
 _NO_CONTROL = dict.fromkeys((0x0B, 0x1C, 0x1A))
 
 
@@ -57,18 +52,6 @@ def plain_text(text: str) -> str:
     if is_rtf(text):
         return rtf_text(text)
     return html_text(text) if is_html(text) else text
-
-
-def html_text(text: str) -> str:
-    """Text of an HTML document or fragment: a line a block, an empty line behind a paragraph.
-
-    Lines of a text whose tags lay nothing out (``<b>``) stay as they are: it is plain text with some words in bold.
-    """
-    reader = _TextOnly(keeps_lines=not _LAYS_OUT.search(text))
-    reader.feed(text)
-    reader.close()
-    lines = (_SPACES.sub(" ", line).strip() for line in "".join(reader.pieces).split("\n"))
-    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
 def rtf_text(text: str) -> str:
@@ -136,45 +119,11 @@ def _decoded(data: bytes, encoding: str | None) -> str:
             return chinese
     except UnicodeDecodeError:
         pass
+    start = data[:100_000]
+    if len(data) >= _JUDGED and sum(byte >= 0x80 for byte in start) > _MOST_ACCENTS * len(start):  # noqa: PLR2004
+        what, got = "the encoding of the report is not known", "bytes of no Western language"
+        raise ReportError(Reason.REPORT_UNREADABLE, what, got=got, expected="UTF-8, UTF-16 or GB 18030")
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-class _TextOnly(HTMLParser):
-    """Collects what a reader would see."""
-
-    def __init__(self, keeps_lines: bool) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-        self._silent: list[str] = []
-        self._kept = int(keeps_lines)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Start a line at a block; be silent within scripts and the like."""
-        if tag in _SILENT:
-            self._silent.append(tag)
-        elif tag == "br":
-            self.pieces.append("\n")
-        elif tag in _BLOCKS:
-            self._line(1)
-        self._kept += tag == "pre"
-
-    def handle_endtag(self, tag: str) -> None:
-        """End a line, and a paragraph with an empty one."""
-        if tag in self._silent:
-            del self._silent[self._silent.index(tag) :]
-        elif tag in _BLOCKS:
-            self._line(2 if tag in _PARAGRAPHS else 1)
-        self._kept = max(0, self._kept - (tag == "pre"))
-
-    def handle_data(self, data: str) -> None:
-        """Keep text; outside of ``pre`` its line ends are spaces."""
-        if not self._silent:
-            self.pieces.append(data if self._kept else re.sub(r"\s+", " ", data))
-
-    def _line(self, number: int) -> None:
-        tail = "".join(self.pieces[-3:])
-        if tail.strip(" "):
-            self.pieces.append("\n" * max(0, number - (len(tail) - len(tail.rstrip("\n")))))

@@ -11,14 +11,23 @@ from medmm.reports.vocabulary_file import NO_CHANGE
 from medmm.types import Change, Laterality, Severity, Zone
 
 MODIFIERS = ("laterality", "zone", "severity")
-_NUMBER, _UNIT = r"\d+(?:[.,]\d+)?", r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b"
+_NUMBER, _UNIT = r"(?:\d+(?:[.,]\d+)?|\.\d+)", r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b"
 _SIZE = re.compile(
-    rf"(?<![\w.]){_NUMBER}(?:[ -]*(?:{_UNIT})?\s*(?:x|by|×|to|-|–|and)\s*{_NUMBER}){{0,3}}[ -]*{_UNIT}", re.IGNORECASE
+    rf"(?<![\w.]){_NUMBER}(?:[ -]{{0,3}}(?:{_UNIT})?\s{{0,3}}(?:x|by|×|to|-|–|and)\s{{0,3}}{_NUMBER}){{0,3}}"
+    rf"[ -]{{0,3}}{_UNIT}",
+    re.IGNORECASE,
 )
 _LENGTH = re.compile(rf"({_NUMBER})(?:[ -]*({_UNIT}))?", re.IGNORECASE)
 _EARLIER = re.compile(
     r"\b(?:previously|prior|formerly|from|was)(?:\s+(?:of|was|about|measured|measuring))*\s*$", re.IGNORECASE
 )
+_BOUND = re.compile(r"(?:\b(?:less|smaller|fewer) than|\bunder|<)\s*$", re.IGNORECASE)
+_DISTANCE = re.compile(
+    r"\s*(?:above|below|superior to|inferior to|proximal to|distal to|cephalad|caudal"
+    r"|from (?:the|its) (?!prior|previous|last))",
+    re.IGNORECASE,
+)
+_UNTIL_NOW = re.compile(r"\s*,? *(?:and )?(?:is )?now\b", re.IGNORECASE)
 _REACH = 9
 _SEVERITY_REACH = 4
 _PREDICATE = frozenset(("is", "are", "was", "were", "remains", "remain", "appears", "appear", "now", ",", ":"))
@@ -44,9 +53,14 @@ class Modifiers(NamedTuple):
 
 
 def find_sizes(sentence: str) -> list[Size]:
-    """Find lengths such as ``8 mm``, ``5-7 mm`` and ``1.2 x 0.9 cm``; those of an earlier study are left out."""
+    """Find lengths such as ``8 mm``, ``5-7 mm`` and ``1.2 x 0.9 cm``.
+
+    Those of an earlier study are left out, and so are distances and bounds such as ``less than 4 mm``.
+    """
     sizes = []
     for match in _SIZE.finditer(sentence) if "m" in sentence or "M" in sentence else ():
+        if _is_no_size(sentence, match):
+            continue
         lengths = [(float(one[1].replace(",", ".")), one[2]) for one in _LENGTH.finditer(match[0])]
         if _EARLIER.search(sentence, max(0, match.start() - 30), match.start()):
             if " to " not in match[0]:
@@ -60,6 +74,15 @@ def find_sizes(sentence: str) -> list[Size]:
     return sizes
 
 
+def _is_no_size(sentence: str, match: re.Match[str]) -> bool:
+    """Whether a length is a bound, one of an earlier study, or how far something lies from something."""
+    start, end = match.span()
+    if _BOUND.search(sentence, max(0, start - 15), start) or _UNTIL_NOW.match(sentence, end):
+        return True
+    is_measured = "measur" in sentence[max(0, start - 30) : start].lower()  # a pneumothorax: 2 cm from the apex
+    return not is_measured and _DISTANCE.match(sentence, end) is not None
+
+
 def modifiers_of(mention: Match, mentions: Sequence[Match], words: list[str], matches: list[Match]) -> Modifiers:
     """Collect what belongs to ``mention``: words back to the last mention, else those up to the next one."""
     before = max((other.end for other in mentions if other.end <= mention.start), default=0)
@@ -69,11 +92,26 @@ def modifiers_of(mention: Match, mentions: Sequence[Match], words: list[str], ma
         value = _nearest(mention, [match for match in matches if match.entry[0] == kind], words, (before, after))
         if value is not None:
             values[kind] = value
+    if not before and _has_two_sides(mention, words, matches):
+        values["laterality"] = "bilateral"
+        values.pop("severity", None)
     return Modifiers(
         Laterality(values["laterality"]) if "laterality" in values else None,
         Zone(values["zone"]) if "zone" in values else None,
         Severity(values["severity"]) if "severity" in values else None,
     )
+
+
+def _has_two_sides(mention: Match, words: list[str], matches: list[Match]) -> bool:
+    """Whether each side has a grade of its own before the finding: ``small right and large left effusions``."""
+    grades = [match for match in matches if match.entry[0] == "severity" and match.end <= mention.start]
+    if len({match.entry[1] for match in grades}) < 2:  # noqa: PLR2004
+        return False
+    sides = [place for place in range(mention.start) if words[place] in {"left", "right"}][-2:]
+    if len(sides) < 2 or words[sides[0]] == words[sides[1]] or mention.start - sides[1] > _SEVERITY_REACH:  # noqa: PLR2004
+        return False
+    between = set(range(sides[0] + 1, sides[1])) - {grade.start for grade in grades}
+    return [words[place] for place in sorted(between)] == ["and"]
 
 
 def change_of(mention: Match, mentions: Sequence[Match], words: list[str], matches: list[Match]) -> Change | None:
@@ -122,7 +160,7 @@ def _nearest(mention: Match, candidates: list[Match], words: list[str], limits: 
         if kind == "severity" and rank:  # a grade behind the finding is its predicate: "is small", ", small", ": small"
             if not _PREDICATE.issuperset(gap):
                 continue
-        elif any(word in _STOPS for word in gap):
+        elif any(word in _STOPS for word in gap) and not (gap == [","] and "than" in words[match.start : match.end]):
             continue
         key = (rank, len(gap), match.start - match.end)
         if best is None or key < best[0]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from medmm.errors import Reason, ReportError
 from medmm.reports.language import language_of
-from medmm.reports.sections import find_headings, split_sections, split_sentences, trimmed
+from medmm.reports.sections import find_headings, split_sections, trimmed
+from medmm.reports.sentences import split_sentences
 from medmm.types import SECTIONS, Report, TextPart
 
 _LABELS = {name.upper(): name for name in SECTIONS}

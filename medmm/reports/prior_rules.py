@@ -65,6 +65,10 @@ _REFERENCE = re.compile(
 )
 
 
+_LENGTH = r"\d+(?:\.\d+)?(?:\s*(?:x|by)\s*\d+(?:\.\d+)?)?\s*(?:mm|cm)?"
+_GROWN = r"(?:grown|increased|decreased|shrunk|enlarged)(?:\s+in\s+size)?"
+
+
 def _present(match: re.Match[str]) -> str:
     """``is present`` for ``remains stable``, ``are present`` for ``remain stable``."""
     verb = match[0].lower().split()[0]
@@ -78,6 +82,11 @@ def _present(match: re.Match[str]) -> str:
 _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\bthere\s+(?:has|have)\s+been\b|\bthere's(?:\s+been)?\b", "there is"),
     (r"\((?:[\w ]+\s)?(?:unchanged|stable|new|improved|worse)(?:\s[^()]*)?\)", " "),
+    # an earlier length
+    (rf",?\s*\(?\bpreviously\s+(?:measur(?:ed|ing)\s+)?(?:about\s+)?{_LENGTH}\)?,?", " "),
+    (rf"\bmeasured\s+{_LENGTH}\s+previously\s*,?\s*(?:and\s+|but\s+)?(?:now\s+)?", " "),
+    (rf"\bhas\s+{_GROWN}\s+from\s+{_LENGTH}\s+to\s+(?=\d)", "measures "),
+    (rf"\bhave\s+{_GROWN}\s+from\s+{_LENGTH}\s+to\s+(?=\d)", "measure "),
     # comparisons with a study that is named
     (
         rf"[,(]?\s*(?:\b(?:also|and|but)\s+)?{_DEGREE}\b(?:increased|decreased|increasing|decreasing|more\s+\w+|less\s+\w+|larger|smaller)(?:\s+in\s+\w+)?"
@@ -210,7 +219,7 @@ _ANATOMY = (
     " superior radiograph film inspiration process status clips visualized other remainder upper abdomen rib ribs ventilation"
     " right left bilateral both upper lower the a an of and is are in or appears there has been have was were present seen noted"
     " overall otherwise also these this those it they which that identified demonstrated normal-appearing interval improved"
-    " no not acute significant definite change changes abnormality disease available for prior priors previous comparison film"
+    " little no not acute significant definite change changes abnormality disease available for prior priors previous comparison film"
     " comparisons appearing well see above however it shows show removal resolution remain sized to with be as very at all slightly mild mildly moderate moderately apparent some its their here on by xxxx"
 ).split()
 _GONE = re.compile(

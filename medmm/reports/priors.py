@@ -17,7 +17,7 @@ from medmm.reports.prior_rules_de import GERMAN
 from medmm.reports.prior_rules_es import SPANISH
 from medmm.reports.prior_rules_fr import FRENCH
 from medmm.reports.prior_rules_zh import CHINESE
-from medmm.reports.sections import split_sentences
+from medmm.reports.sentences import split_sentences
 from medmm.types import TextPart
 
 LANGUAGES = {"en": ENGLISH, "es": SPANISH, "de": GERMAN, "fr": FRENCH, "zh": CHINESE}
@@ -43,6 +43,9 @@ class PriorReference:
     start: int
     end: int
     kind: str
+
+
+_BEFORE_VERB = re.compile(r",\s+(?=(?:is|are|measures?)\s)")  # what stood between subject and verb is gone
 
 
 def find_prior_references(text: str, language: str | None = None) -> list[PriorReference]:
@@ -130,6 +133,7 @@ def _rewritten(sentence: str, rules: PriorRules) -> str:
     clauses = [_clause(part, rules) for part in _clauses(body, rules)]
     clauses = [words for words in clauses if words and not rules.subordinate.match(words)]
     said = rules.joint.join([clauses[0], *map(_lowered, clauses[1:])]) if clauses else ""
+    said = _BEFORE_VERB.sub(" ", said)
     is_whole = said and _is_well_formed(said, rules) and not rules.is_said_of_nothing(said)
     return _finished(said, stop) if is_whole else ""
 

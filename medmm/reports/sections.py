@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medmm.reports.headings import (
     ADDENDUM,
@@ -23,15 +23,15 @@ from medmm.reports.headings import (
 from medmm.types import TextPart
 
 _LINE = re.compile(
-    r"^[ \t]*(?:[#>=]+[ \t]*)?[*_【\[<]{0,3}(?:(?:\d{1,2}|[IVX]{1,4})[.)、][ \t]*)?"
+    r"^[ \t]*+(?:[#>=]++[ \t]*+)?[*_【\[<]{0,3}(?:(?:\d{1,2}|[IVX]{1,4})[.)、][ \t]*+)?"
     rf"(?P<name>[^\W\d_][^:：\n*_【】\[\]()（）]{{0,{LONGEST}}}?)"
-    r"(?P<note>[ ]*[(（][^()（）\n]{0,60}[)）])?(?P<close>[*_】\]>]{0,3})[ \t]*"
-    r"(?P<mark>[:：][*_】\]]{0,3}|[-–—=]+(?=\s|$)|\.?[ \t]*$|(?<=】))",
+    r"(?P<note>[ ]{0,4}[(（][^()（）\n]{0,60}[)）])?(?P<close>[*_】\]>]{0,3})"
+    r"(?:[ \t]*+(?P<mark>[:：]{1,2}[*_】\]]{0,3}|[-–—=]++(?=\s|$)|(?:\.[ \t]*+)?$)|(?<=】))",
     re.MULTILINE,
 )
 _CAPITALS = r"[A-ZÀ-ÖØ-Þ]"
 _BARE_LINE = re.compile(
-    rf"(?:^[ \t]*|(?<=[.!?])[ ]{{1,4}})(?:\d{{1,2}}[.)][ ]+)?"
+    rf"(?:^[ \t]*|(?<=[.!?])[ \t]{{1,4}})(?:\d{{1,2}}[.)][ ]+)?"
     rf"(?P<run>{_CAPITALS}{{4,20}}\b(?:(?:[ ]{{1,3}}|[ ]{{0,2}}[/&,+][ ]{{0,2}}){_CAPITALS}{{2,20}}\b){{0,5}})"
     r"(?=[ \t]+[^\s:：])",
     re.MULTILINE,
@@ -39,28 +39,15 @@ _BARE_LINE = re.compile(
 _PROSE_WORDS = "of|are|is|was|were|consistent|suggest|suggestive|compatible|with|in|to|from|which|that|may"
 _PROSE = re.compile(rf"\s*(?:{_PROSE_WORDS}|{_PROSE_WORDS.upper()})\b")
 _COLON = re.compile("[:：]")
+_INLINE = frozenset(("indication", "comparison", "technique", "findings", "impression", "conclusion"))
+"""Headings that need no full stop before them where they have a capital and a colon."""
+_RULE = re.compile(r"[ \t]*\n?[ \t]*[-=_*~]{3,}[ \t]*(?=\n)")
 _SENTENCE_STOPS = ".!?;。！？；"
 _WIDEST_HEADING = 70
 _MOST_WORDS = 6
 _SUBHEADING = re.compile(r"^[ \t]*[*_]{0,3}(?P<name>[^\W\d_][\w /&]{3,40})[*_]{0,3}[:：]", re.MULTILINE)
 _PARAGRAPH = re.compile(r"(?<=\S)[ \t]*\n[ \t]*\n")
 _ENDS = re.compile(r"\\\.br\\")
-
-_SENTENCE_END = re.compile(  # the first: a full stop before white space, unless it is that of "3. März 2021"
-    r"(?<![.!?])[.!?]+[)\"']*(?=\s|$)(?!(?<=\d\.)\s(?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)[a-zä]*\.?\s\d{4}\b)"
-    r"|(?<=[a-z)])[.!?](?=[A-Z])"  # a full stop that lost its space: "apex.There"
-    r"|[。！？；]+"
-    r"|\n[ \t]*\n\s*"  # an empty line
-    r"|\n(?=[ \t]*(?:\d{1,2}[.)、]|[-*•])[ \t])"  # a list item
-    r"|(?<![,])\n(?=[ \t]*[A-Z](?!XXX)[a-z]*\b)"  # a line that starts like a sentence
-)
-_MARKER = re.compile(r"(?:[-*•][ \t]+|\(?\d{1,2}(?:[.)](?:\s+|(?=[A-Z]))|、))+")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|st|fig|prof|resp|incl|no(?=\.\s*\d)"
-    r"|ca|bzw|z\.\s?b|d\.\s?h|evtl|ggf|li|sog|inkl|sra|dra|aprox|cf)\.$",
-    re.IGNORECASE,
-)
-_BARE_NUMBER = re.compile(r"\(?\d{1,2}[.)、]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +94,15 @@ def split_sections(text: str, headings: list[Heading] | None = None) -> tuple[di
         section, and one block.
     """
     lines = with_line_ends(text)
-    headings = _with_addenda(_with_unspoken(lines, find_headings(lines) if headings is None else headings))
+    headings = _with_unspoken(lines, find_headings(lines) if headings is None else headings)
+    headings = _without_preliminary(_with_addenda(headings))
     sections: dict[str, TextPart] = {}
     blocks: list[TextPart] = []
     starts: list[tuple[int, tuple[str, ...]]] = [(0, ()), *((heading.end, heading.names) for heading in headings)]
     stops = [heading.start for heading in headings] + [len(text)]
     for (start, names), stop in zip(starts, stops, strict=True):
+        rule = _RULE.match(lines, start) if names else None
+        start = rule.end() if rule else start  # noqa: PLW2901  a line drawn below the heading
         block = trimmed(lines, start, stop, names[0] if names else None)
         if block is None:
             continue
@@ -143,23 +133,6 @@ def with_line_ends(text: str) -> str:
 _ODD_LINE_ENDS = dict.fromkeys((0x0B, 0x0C, 0x85, 0x2028, 0x2029), "\n")
 
 
-def split_sentences(block: TextPart) -> list[TextPart]:
-    """Split a block into sentences; offsets stay those of the whole text, list markers such as ``1.`` are left out."""
-    text = with_line_ends(block.text)
-    sentences: list[TextPart] = []
-    start = _skip_marker(text, 0)
-    for match in _SENTENCE_END.finditer(text):
-        end = match.end()
-        if end <= start:
-            continue
-        if match.group()[0] == "." and _ABBREVIATION.search(text, max(start, end - 9), end):
-            continue
-        _append(sentences, block, start, end)
-        start = _skip_marker(text, end)
-    _append(sentences, block, start, len(text))
-    return sentences
-
-
 def trimmed(text: str, start: int, end: int, section: str | None) -> TextPart | None:
     """Cut ``text[start:end]`` without the white space at its ends; None when nothing is left."""
     piece = text[start:end]
@@ -172,7 +145,7 @@ def trimmed(text: str, start: int, end: int, section: str | None) -> TextPart | 
 
 def _headings_at_line_starts(text: str) -> Iterator[Heading]:
     for match in _LINE.finditer(text):
-        name, mark = match["name"].rstrip(), match["mark"]
+        name, mark = match["name"].rstrip(), match["mark"] or ""
         names = sections_named(name)
         if names is None or ("】" in match["close"]) != ("【" in match[0]):
             continue
@@ -185,7 +158,7 @@ def _opens(text: str, match: re.Match[str], name: str) -> bool:
     before = text[max(0, match.start() - _WIDEST_HEADING) : match.start()].rstrip(" \t")[-2:]
     if not before or before == "\n\n" or before.rstrip()[-1:] in _SENTENCE_STOPS + ":：":
         return True
-    return name.isupper() or (name[0].isupper() and key_of(name) in BARE and not match["mark"].startswith("."))
+    return name.isupper() or (name[0].isupper() and key_of(name) in BARE and not (match["mark"] or "").startswith("."))
 
 
 def _headings_in_capitals(text: str) -> Iterator[Heading]:
@@ -215,7 +188,8 @@ def _headings_before_colons(text: str) -> Iterator[Heading]:
             continue
         start, names, key = line + found[0], found[1], found[2]
         before = text[line:start].rstrip(" \t*_#")
-        if text[start:colon].isupper() or not before or before[-1] in _SENTENCE_STOPS:
+        is_spoken = text[start].isupper() and key in _INLINE
+        if text[start:colon].isupper() or is_spoken or not before or before[-1] in _SENTENCE_STOPS:
             yield Heading(names, start, colon + 1, key)
 
 
@@ -263,6 +237,17 @@ def _with_unspoken(text: str, headings: list[Heading]) -> list[Heading]:
     return added
 
 
+def _without_preliminary(headings: Sequence[Heading]) -> list[Heading]:
+    """Take a preliminary part for no section where a later one of the same section replaces it."""
+    kept = []
+    for place, heading in enumerate(headings):
+        is_replaced = heading.key.startswith("preliminary") and any(
+            heading.names == later.names for later in headings[place + 1 :]
+        )
+        kept.append(replace(heading, names=()) if is_replaced else heading)
+    return kept
+
+
 def _with_addenda(headings: Sequence[Heading]) -> list[Heading]:
     """Leave an addendum's own headings within it: those behind it, or those before ``ORIGINAL REPORT``."""
     if not any(heading.names == (ADDENDUM,) for heading in headings):
@@ -280,19 +265,3 @@ def _with_addenda(headings: Sequence[Heading]) -> list[Heading]:
         has_read = has_read or "findings" in heading.names or "impression" in heading.names
         kept.append(heading)
     return kept
-
-
-def _skip_marker(text: str, start: int) -> int:
-    while start < len(text) and text[start].isspace():
-        start += 1
-    match = _MARKER.match(text, start)
-    return match.end() if match else start
-
-
-def _append(sentences: list[TextPart], block: TextPart, start: int, end: int) -> None:
-    piece = block.text[start:end]
-    stripped = piece.strip()
-    if not stripped or _BARE_NUMBER.fullmatch(stripped) or not any(character.isalnum() for character in stripped):
-        return
-    begin = block.start + start + piece.index(stripped[0])
-    sentences.append(TextPart(stripped, begin, begin + len(stripped), block.section))

@@ -14,7 +14,10 @@ from typing import Any
 from medmm.errors import ConfigError
 from medmm.types import Change, Laterality, Severity, Zone
 
-CUES = ("negation_before", "negation_after", "hedge_before", "hedge_after", "neutral", "break", "past", "affirmed")
+CUES = (
+    "negation_before", "negation_after", "negation_end", "hedge_before", "hedge_after", "hedge_end", "neutral", "break",
+    "past", "affirmed", "persists",
+)  # fmt: skip
 NO_CHANGE = "none"
 """Value of the modifier ``change`` for words that look like one and are none."""
 _MODIFIERS = {
@@ -25,7 +28,7 @@ _MODIFIERS = {
 }
 _PARTS = ("version", "macros", "findings", "ignored", "normal", "cues", "modifiers")
 _FLAGS = ("sized", "device", "replace")
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|s/p|[,;:]")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[srw]/[op]|[,;:]")
 _GAP = re.compile(r"~{1,2}(\d+)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MOST_BYTES, _MOST_FORMS, _WIDEST_GAP = 1_000_000, 20_000, 12

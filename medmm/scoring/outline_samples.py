@@ -92,9 +92,7 @@ def outline_all(
             material.samples.append(_sample(task, study, config))
         except ImageError as error:
             material.left_out[str(error.reason)] += 1
-            material.rejections.append(
-                Rejection(study.study_id, error.reason, error.detail, study.images[0].path)
-            )
+            material.rejections.append(Rejection(study.study_id, error.reason, error.detail, study.images[0].path))
         if progress is not None:
             progress(done, total, "outlining")
     return material

@@ -73,7 +73,9 @@ def describe(  # noqa: PLR0913, PLR0917
 
 def _postprocessing(task: Segmentation) -> dict[str, list[str]]:
     kinds = {"largest part": task.model.largest.tolist(), "holes filled": task.model.filled.tolist()}
-    return {name: [kind for kind, marks in kinds.items() if marks[place]] for place, name in enumerate(task.code.classes)}
+    return {
+        name: [kind for kind, marks in kinds.items() if marks[place]] for place, name in enumerate(task.code.classes)
+    }
 
 
 def _warnings(card: Mapping[str, Any]) -> list[str]:
@@ -142,7 +144,7 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
 
 def lesion_table(metrics: Mapping[str, Any]) -> Table:
     """Lesions by size."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, size.replace("_", " "), str(one["lesions"]), number(one["found"]), number(one["dice"]))
         for name, sizes in metrics["lesions"].items()
         for size, one in sizes.items()

@@ -158,7 +158,9 @@ class Stream:
     def _said(self, batch: Sequence[tuple[_Reading, Views]]) -> list[tuple[Prediction, ...]]:
         """What the model says of each study: one prediction, or one for each question."""
         ids, images = [one.study.study_id for one, _ in batch], [views.images for _, views in batch]
-        asked = [[question] * len(batch) for question in self.config.questions] or [None]
+        if not self.config.questions:
+            return [(prediction,) for prediction in draft(self.model, ids, images)]
+        asked = [[question] * len(batch) for question in self.config.questions]
         return list(zip(*(draft(self.model, ids, images, questions) for questions in asked), strict=True))
 
     def _say(self) -> None:

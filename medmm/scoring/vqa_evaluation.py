@@ -90,21 +90,26 @@ def evaluate_model(  # noqa: PLR0913
     if config.evaluate.baselines and (training := gather(manifest, "train").samples):
         frequent = Counter(one.reference for one in training).most_common(1)[0][0]
         given["most_frequent"] = [frequent] * len(material.samples)
-    figures = {name: _Figures.of(material.samples, said, config) for name, said in given.items()}
-    own = figures.pop("model")
-    compared = {name: figures[name] for name in vqa_tables.BASELINES if name in figures}
-    metrics: dict[str, Any] = {
-        "test": own.values,
-        "ci95": own.intervals(),
-        "baselines": {name: one.values for name, one in compared.items()},
-        "differences": {name: own.minus(one) for name, one in compared.items()},
-    }
+    metrics = _metrics(material.samples, given, config)
     card = vqa_card.describe(model, manifest, config, split, material, trained or {}, device)
     card["warnings"] = vqa_card.warnings(card, metrics["differences"][NO_IMAGE]["accuracy"])
     metrics["card"] = card
     _write(out, metrics, material, given)
     shown = (vqa_tables.summary_table(metrics), vqa_tables.gain_table(metrics))
     return Evaluation(metrics, shown, tuple(card["warnings"]), out, len(images.rejections))
+
+
+def _metrics(samples: list[QuestionSample], given: Mapping[str, list[str]], config: Config) -> dict[str, Any]:
+    """The content of ``metrics.json``, but for its card."""
+    figures = {name: _Figures.of(samples, said, config) for name, said in given.items()}
+    own = figures.pop("model")
+    compared = {name: figures[name] for name in vqa_tables.BASELINES if name in figures}
+    return {
+        "test": own.values,
+        "ci95": own.intervals(),
+        "baselines": {name: one.values for name, one in compared.items()},
+        "differences": {name: own.minus(one) for name, one in compared.items()},
+    }
 
 
 def _given(

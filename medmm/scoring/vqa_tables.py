@@ -38,7 +38,7 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 def gain_table(metrics: Mapping[str, Any]) -> Table:
     """What the image is worth: the model minus itself without image, paired by patient."""
     gains = metrics["differences"]["no_image"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, finer(gains[name]["difference"]), interval(gains[name].get("ci95")), p_value(gains[name].get("p")))
         for name in _SUMMARY
         if name in gains

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, Sample
-from medmm.types import Finding, Rejection, Study
+from medmm.types import Finding, ImageSource, Rejection, Study
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -134,6 +134,10 @@ class Task(ABC):
             images: float32 ``[B, V, 1, *S]`` in [0, 1] on the model's device.
             view_mask: bool ``[B, V]``.
         """
+
+    def outlines(self, source: ImageSource) -> Mapping[str, npt.NDArray[np.uint8]] | None:
+        """Masks on an image's own grid; None for tasks that look at views of one size."""
+        return None
 
     @property
     def pretrained(self) -> nn.Module | None:

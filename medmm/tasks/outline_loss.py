@@ -14,6 +14,7 @@ from torch.nn import functional
 from medmm.data.outline_code import OutlineCode
 
 _SMOOTH = 1e-5
+_LEAST_SHARE = 1e-5  # of the voxels, that a class is weighed by
 
 
 def outline_loss(logits: Sequence[Tensor], coded: Tensor, code: OutlineCode) -> tuple[Tensor, Tensor]:
@@ -41,7 +42,10 @@ def outline_loss(logits: Sequence[Tensor], coded: Tensor, code: OutlineCode) -> 
 
 
 def _exclusive(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Of classes that exclude each other; the background has no Dice."""
+    """Of classes that exclude each other; the background has no Dice.
+
+    A voxel counts by one over the root of its class's share: else a network learns small structures last.
+    """
     maps = logits.shape[1]
     logarithms = logits.log_softmax(1)
     own = logarithms.gather(1, target[:, None])[:, 0]
@@ -49,7 +53,9 @@ def _exclusive(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     flat = target.flatten()
     common = logits.new_zeros(maps).index_add(0, flat, own.exp().flatten())
     counts = torch.bincount(flat, minlength=maps).to(sums)
-    return -own.mean(), _dice_loss(common[1:], sums[1:] + counts[1:])
+    weights = (counts / len(flat)).clamp(min=_LEAST_SHARE).rsqrt()[flat]
+    entropy = -(own.flatten() * weights).sum() / weights.sum()
+    return entropy, _dice_loss(common[1:], sums[1:], counts[1:])
 
 
 def _overlapping(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,9 +65,15 @@ def _overlapping(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     axes = [0, *range(2, logits.ndim)]
     chances = logits.sigmoid()
     entropy = functional.binary_cross_entropy_with_logits(logits, truth)
-    return entropy, _dice_loss((chances * truth).sum(axes), chances.sum(axes) + truth.sum(axes))
+    return entropy, _dice_loss((chances * truth).sum(axes), chances.sum(axes), truth.sum(axes))
 
 
-def _dice_loss(common: Tensor, sizes: Tensor) -> Tensor:
-    """Mean over classes of 1 - 2 |A and B| / (|A| + |B|), summed over the whole batch (Milletari et al. 2016)."""
-    return 1 - ((2 * common + _SMOOTH) / (sizes + _SMOOTH)).mean()
+def _dice_loss(common: Tensor, drawn: Tensor, true: Tensor) -> Tensor:
+    """Mean of 1 - 2 |A and B| / (|A| + |B|), summed over the whole batch (Milletari et al. 2016).
+
+    Over the classes that the batch shows: those that it does not would only dilute the others, and the cross entropy
+    holds them down.
+    """
+    shown = true > 0
+    dice = (2 * common + _SMOOTH) / (drawn + true + _SMOOTH)
+    return ((1 - dice) * shown).sum() / shown.sum().clamp(min=1)

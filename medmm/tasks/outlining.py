@@ -64,19 +64,21 @@ def scores_of(
         else:
             from monai.inferers.utils import sliding_window_inference
 
-            scores = sliding_window_inference(
+            found: Any = sliding_window_inference(
                 whole, tuple(patch), 1, look, overlap=config.segmentation.overlap, mode="gaussian", sw_device=device,
                 device="cpu",
             )  # fmt: skip
-    found: npt.NDArray[np.float32] = scores[0][(slice(None), *inside)].float().cpu().numpy()
-    return found
+            scores = found
+    return np.asarray(scores[0][(slice(None), *inside)].float().cpu().numpy(), np.float32)
 
 
 def _padded(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
     """The image ``[1, 1, *S]`` with black around it where it is smaller than a patch, and where it lies in that."""
     lacking = [max(0, side - own) for own, side in zip(image.shape, patch, strict=True)]
     before = [lack // 2 for lack in lacking]
-    sides = [end for lack, start in zip(reversed(lacking), reversed(before), strict=True) for end in (start, lack - start)]
+    sides = [
+        end for lack, start in zip(reversed(lacking), reversed(before), strict=True) for end in (start, lack - start)
+    ]
     inside = tuple(slice(start, start + own) for start, own in zip(before, image.shape, strict=True))
     return functional.pad(image[None, None].float(), sides), inside
 

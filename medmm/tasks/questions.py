@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import torch
-
 from medmm.errors import UsageError
 from medmm.metrics.answers import normalised
 from medmm.types import Study
@@ -56,14 +54,3 @@ def choose_answers(asked: Sequence[tuple[str, str, str]], minimum: int) -> dict[
     enough = sorted(key for key, whose in patients.items() if len(whose) >= minimum)
     best = {key: min(written[key], key=lambda text: (-written[key][text], text)) for key in enough}
     return {best[key]: written[key].total() / len(asked) for key in enough}
-
-
-def drawn(owners: Sequence[int], most: int) -> list[int]:
-    """Places of at most ``most`` questions of each study, drawn by torch's generator, in their order."""
-    taken: Counter[int] = Counter()
-    kept = []
-    for place in torch.randperm(len(owners)).tolist():
-        taken[owners[place]] += 1
-        if taken[owners[place]] <= most:
-            kept.append(place)
-    return sorted(kept)

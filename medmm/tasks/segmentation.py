@@ -53,8 +53,10 @@ class Segmentation(Task):
         self.padding: Mapping[str, int] = {}
         _refuse_mirrored_sides(config, code.classes)
         spacing = grid.spacing_mm or (1.0,) * len(grid.patch)
-        network = build_network(config.segmentation, config.model.encoder, grid.patch, code.channels, spacing)
-        self.model: Segmenter = Segmenter(network, config.preprocess, len(code.classes))
+        wanted, encoder = config.segmentation, config.model.encoder
+        network = build_network(wanted, encoder, grid.patch, code.channels, spacing, code.exclusive)
+        multiple = side_multiple(wanted, encoder)
+        self.model: Segmenter = Segmenter(network, config.preprocess, len(code.classes), multiple)
 
     @classmethod
     def teaches(cls, study: Study) -> bool:
@@ -74,7 +76,9 @@ class Segmentation(Task):
             said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
             version, task = said["format"], said["task"]
             if (version, task) == (FORMAT, cls.name):
-                return cls(config, OutlineCode(tuple(said["classes"]), bool(said["exclusive"])), CaseGrid.of(said["grid"]))
+                return cls(
+                    config, OutlineCode(tuple(said["classes"]), bool(said["exclusive"])), CaseGrid.of(said["grid"])
+                )
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             raise CheckpointError("the model's description cannot be read", where=_DESCRIPTION) from error
         got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
@@ -193,5 +197,8 @@ def planned(config: Config, studies: Iterable[Study]) -> tuple[OutlineCode, Case
 def _refuse_mirrored_sides(config: Config, classes: Iterable[str]) -> None:
     sided = [name for name in classes if set(name.lower().replace("-", "_").split("_")) & set(_SIDES)]
     if config.segmentation.mirror and sided:
-        what, fix = "mirrored images swap left and right", "Set segmentation.mirror=false, or name classes without sides."
+        what, fix = (
+            "mirrored images swap left and right",
+            "Set segmentation.mirror=false, or name classes without sides.",
+        )
         raise UsageError(what, where="segmentation.mirror", got=", ".join(sided), fix=fix)

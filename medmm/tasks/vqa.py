@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, Sample
@@ -23,32 +22,19 @@ from medmm.metrics.answers import normalised
 from medmm.models.answer_head import AnswerHead
 from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_decoder, small_decoder
 from medmm.models.image_encoder import build_encoder
-from medmm.models.question_answerer import AnsweredQuestions, Asked, QuestionAnswerer
+from medmm.models.question_answerer import AnsweredQuestions, QuestionAnswerer
 from medmm.models.settings import forget_places
 from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
+from medmm.models.weights import load_tensors, save_tensors
+from medmm.tasks.asking import IGNORED, padded, unpacked
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
-from medmm.tasks.questions import choose_answers, drawn, pairs, plain
+from medmm.tasks.questions import choose_answers, pairs, plain
 from medmm.types import Rejection, Study
 
 FORMAT = 1
-_IGNORED = -100  # torch's cross entropy leaves such targets out
-_DESCRIPTION, _TOKENIZER, _DECODER = "task.json", "tokenizer", "decoder"
+_DESCRIPTION, _TOKENIZER, _DECODER, _WORDS = "task.json", "tokenizer", "decoder", "words.safetensors"
+_TIE = 0.01  # of the cross entropies beside the share of wrong calls
 _CHARACTERS_A_TOKEN = 32  # more are never needed to fill a question's tokens
-
-
-@dataclass(frozen=True)
-class _Learned:
-    """The questions of a batch with their answers.
-
-    Attributes:
-        asked: The questions.
-        answers_qu: ``[Q, U]`` token ids of the answers, padded with -100.
-        called_q: ``[Q]`` which of the head's answers each is.
-    """
-
-    asked: Asked
-    answers_qu: Tensor
-    called_q: Tensor
 
 
 class VisualQuestionAnswering(Task):
@@ -72,7 +58,7 @@ class VisualQuestionAnswering(Task):
         self.config, self.tokenizer, self.answers = config, tokenizer, dict(answers)
         self._place = {normalised(answer): place for place, answer in enumerate(answers)}
         self.padding: Mapping[str, int] = {
-            "questions": 0, "question_lengths": 0, "answers": 0, "answer_lengths": 0, "called": _IGNORED,
+            "questions": 0, "question_lengths": 0, "answers": 0, "answer_lengths": 0, "called": IGNORED,
         }  # fmt: skip
         prep, wanted = config.preprocess, config.model
         shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
@@ -106,7 +92,9 @@ class VisualQuestionAnswering(Task):
         else:
             tokenizer = load_tokenizer(wanted.source)
             decoder = pretrained_decoder(wanted.source, tokenizer)
-        return cls(config, tokenizer, decoder, answers)
+        task = cls(config, tokenizer, decoder, answers)
+        task.model.head.weigh([task._question_ids(question)[0] for _, question, _ in asked])
+        return task
 
     @classmethod
     def load(cls, folder: Path, config: Config) -> VisualQuestionAnswering:
@@ -120,14 +108,24 @@ class VisualQuestionAnswering(Task):
             got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
             raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
         tokenizer = load_tokenizer(folder / _TOKENIZER)
-        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), answers)
+        task = cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), answers)
+        telling = load_tensors(folder / _WORDS).get("telling")
+        if telling is None or telling.shape != task.model.head.telling.shape:
+            raise CheckpointError("what words tell does not belong to this tokenizer", where=_WORDS)
+        task.model.head.telling.copy_(telling)
+        return task
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer, the language model's settings and ``task.json``, which names the head's answers."""
+        """Write what is needed besides the weights.
+
+        The tokenizer, how much each of its words tells, the language model's settings, and ``task.json``, which names
+        the head's answers.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder / _TOKENIZER)
         self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
         forget_places(folder / _DECODER)
+        save_tensors(folder / _WORDS, {"telling": self.model.head.telling})
         write_json(folder / _DESCRIPTION, {"format": FORMAT, "task": self.name, "answers": self.answers})
 
     def encode(self, studies: Iterable[Study]) -> Encoded:
@@ -169,44 +167,29 @@ class VisualQuestionAnswering(Task):
         return ids, was_cut or len(text) > limit * _CHARACTERS_A_TOKEN
 
     def loss(self, model: nn.Module, batch: Batch) -> LossOutput:
-        """Cross entropy of the answers' tokens, and that of the head's answers by its weight."""
-        learned = self._unpacked(batch, model.training)
-        ids = learned.answers_qu
+        """Cross entropy of the answers' tokens, and that of the head's answers by its weight.
+
+        What is judged without learning is the share of questions that the head cannot call right: cross entropy rises
+        with how sure a model is of its errors, long before it makes more of them. It only breaks ties.
+        """
+        learned = unpacked(batch, self.tokenizer.pad, self.config.vqa, model.training)
+        ids, written = learned.answers_qu, None
+        if model.training and self.config.train.text_parts > 1:
+            written = torch.randperm(len(ids))[: -(-len(ids) // self.config.train.text_parts)].to(ids.device)
         output: AnsweredQuestions = model(
-            batch.images, batch.view_mask, learned.asked, learned.called_q, ids.masked_fill(ids < 0, self.tokenizer.pad)
-        )
-        text = functional.cross_entropy(output.logits_quv.float().flatten(0, 1), ids.flatten(), ignore_index=_IGNORED)
+            batch.images, batch.view_mask, learned.asked, learned.called_q,
+            ids.masked_fill(ids < 0, self.tokenizer.pad), written,
+        )  # fmt: skip
+        ids = ids if written is None else ids[written]
+        text = functional.cross_entropy(output.logits_quv.float().flatten(0, 1), ids.flatten(), ignore_index=IGNORED)
         smoothing = self.config.vqa.smoothing if model.training else 0.0
+        weight = self.config.vqa.head_weight
         called = functional.cross_entropy(output.called.logits_qa, learned.called_q, label_smoothing=smoothing)
-        right = (output.called.logits_qa.argmax(1) == learned.called_q).float().mean()
-        parts = {"text": text.detach(), "called": called.detach(), "accuracy": right.detach()}
-        return LossOutput(text + self.config.vqa.head_weight * called, parts)
-
-    def _unpacked(self, batch: Batch, training: bool) -> _Learned:
-        """Cut a batch into its questions; while training some of each study, and some of them without image."""
-        targets, device = batch.targets, batch.images.device
-        owners: list[int] = []
-        rows: dict[str, list[Tensor]] = {"question": [], "answer": []}
-        for row in range(len(batch.study_ids)):
-            for name, found in rows.items():
-                lengths = [length for length in targets[f"{name}_lengths"][row].tolist() if length]
-                found.extend(targets[f"{name}s"][row, : sum(lengths)].split(lengths))
-            owners += [row] * len(lengths)
-        called = targets["called"][targets["called"] >= 0]
-        order = drawn(owners, self.config.vqa.per_study) if training else list(range(len(owners)))
-        shown = torch.ones(len(order), dtype=torch.bool, device=device)
-        if training:
-            shown = torch.rand(len(order)).to(device) < self.config.vqa.image_share
-        asked = self._asked([owners[place] for place in order], [rows["question"][place] for place in order], shown)
-        answers = pad_sequence([rows["answer"][place] for place in order], batch_first=True, padding_value=_IGNORED)
-        return _Learned(asked, answers, called[torch.tensor(order, device=device)])
-
-    def _asked(self, owners: Sequence[int], questions: Sequence[Tensor], shown: Tensor) -> Asked:
-        """Questions as the model takes them; ``_IGNORED`` is no token, so it tells padding from what is asked."""
-        ids = pad_sequence(list(questions), batch_first=True, padding_value=_IGNORED)
-        real = ids >= 0
-        owner = torch.tensor(owners, device=ids.device)
-        return Asked(owner, ids.masked_fill(~real, self.tokenizer.pad), real, shown)
+        known = output.called.logits_qa[:, :-1]
+        wrong = (known.argmax(1) != learned.called_q).float().mean() if known.shape[1] else torch.ones(())
+        parts = {"text": text.detach(), "called": called.detach(), "wrong": wrong.detach()}
+        total = text + weight * called
+        return LossOutput(total if model.training else wrong + _TIE * total, parts)
 
     @torch.no_grad()
     def answer(self, images: Tensor, view_mask: Tensor, questions: Sequence[str], shown: bool = True) -> list[Draft]:
@@ -220,9 +203,13 @@ class VisualQuestionAnswering(Task):
         """
         rows = [torch.from_numpy(self._question_ids(question)[0]).to(images.device) for question in questions]
         seen = torch.full((len(rows),), shown and self.config.vqa.image_share > 0, device=images.device)
-        asked = self._asked(range(len(rows)), rows, seen)
-        ids, _ = self.model.answer(images, view_mask, asked, self.config.generate)
-        return [Draft(answer=self.tokenizer.decode(tokens)) for tokens in ids.tolist()]
+        asked = padded(range(len(rows)), rows, seen, self.tokenizer.pad)
+        called, ids = self.model.answer(images, view_mask, asked, self.config.generate)
+        known, written = list(self.answers), iter(ids.tolist())
+        said = [
+            known[place] if place < len(known) else self.tokenizer.decode(next(written)) for place in called.tolist()
+        ]
+        return [Draft(answer=answer) for answer in said]
 
     def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:
         """Answer the first of ``score.questions`` on each study.
@@ -234,6 +221,26 @@ class VisualQuestionAnswering(Task):
             fix = "Ask one: model.predict(study, question=...), or score with score.questions=[...]."
             raise UsageError("a model that answers questions was asked none", where="question", fix=fix)
         return self.answer(images, view_mask, self.config.score.questions[:1] * len(images))
+
+    @torch.no_grad()
+    def settle(self, batches: Callable[[], Iterable[Batch]]) -> Mapping[str, float]:
+        """Measure on validation how often an answer that the head does not know is written right."""
+        self.model.eval()
+        head = self.model.head
+        head.worth.fill_(math.inf)  # so that the head never calls one that it knows
+        said: list[tuple[str, str]] = []
+        for batch in batches():
+            learned = unpacked(batch, self.tokenizer.pad, self.config.vqa, training=False)
+            other = learned.called_q == len(self.answers)
+            if not other.any():
+                continue
+            asked, truth = learned.asked.chosen(other), learned.answers_qu[other]
+            _, ids = self.model.answer(batch.images, batch.view_mask, asked, self.config.generate)
+            for row, right in zip(ids.tolist(), truth.masked_fill(truth < 0, self.tokenizer.pad).tolist(), strict=True):
+                said.append((normalised(self.tokenizer.decode(row)), normalised(self.tokenizer.decode(right))))
+        worth = sum(one == right for one, right in said) / len(said) if said else 1.0
+        head.worth.fill_(worth)
+        return {"other_worth": worth}
 
     def notes_on(self, question: str) -> tuple[str, ...]:
         """What a reader of an answer should know of how its question was read."""

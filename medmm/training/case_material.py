@@ -28,7 +28,8 @@ class CaseMaterial(Material):
     def datasets(self, task: Task, config: Config) -> tuple[CaseDataset, CaseDataset | None]:  # type: ignore[override]
         """What the loop learns from and validates on; only the former is changed at random."""
         wanted = config.segmentation
-        train = CaseDataset(self.cache, self.train, config.seed, wanted.foreground, config.train.augment, wanted.mirror)
+        changes = config.train.augment
+        train = CaseDataset(self.cache, self.train, config.seed, wanted.foreground, changes, wanted.mirror, wanted.hide)
         if not self.validation:
             return train, None
         return train, CaseDataset(self.cache, self.validation, config.seed, 1.0)

@@ -89,10 +89,14 @@ class LoadedModel:
             UsageError: The question is empty or far too long, there is none, or the run answers no questions.
         """
         sources = _images(source)
+        name = source.study_id if isinstance(source, Study) else study_tag(str(sources[0]))
+        if sources and (masks := self.task.outlines(sources[0])) is not None:
+            others = dict.fromkeys(range(1, len(sources)), Reason.IMAGE_SURPLUS)
+            notes = left_out_notes(others, len(sources))
+            return Prediction(name, masks=masks, provenance=self.provenance, notes=notes)
         questions = None if question is None else [question]
         views, left_out = self._read(sources)
         images = views[None]
-        name = source.study_id if isinstance(source, Study) else study_tag(str(sources[0]))
         prediction = self.predict_batch(images, np.ones(images.shape[:2], dtype=bool), [name], questions)[0]
         return replace(prediction, notes=(*prediction.notes, *left_out_notes(left_out, len(sources))))
 
@@ -143,9 +147,9 @@ class LoadedModel:
         say = self._sayer(questions, shown)
         with torch.inference_mode():
             if self.config.generate.strategy == "sample":
-                rows = [slice(k, k + 1) for k in range(len(study_ids))]
+                each = [slice(k, k + 1) for k in range(len(study_ids))]
                 keys = [f"{name}\0{questions[k]}" if questions else name for k, name in enumerate(study_ids)]
-                drafts = [self._sampled(say, seen, mask, *one) for one in zip(rows, keys, strict=True)]
+                drafts = [self._sampled(say, seen, mask, *one) for one in zip(each, keys, strict=True)]
             else:
                 drafts = say(seen, mask, slice(None))
         notes = [answering(self.task).notes_on(one) for one in questions] if questions else [()] * len(drafts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -151,7 +150,7 @@ def _chosen(kind: type[Task], manifest: Manifest, split: str, most: int, config:
         return hashlib.blake2b(f"{config.seed}\0{study_id}".encode(), digest_size=8).digest()
 
     ids = [study.study_id for study in usable(manifest, split, config)]
-    left_out = set() if len(ids) <= most else set(ids) - set(heapq.nsmallest(most, ids, key=rank))
+    left_out = set(ids) - set(ids if len(ids) <= most else sorted(ids, key=rank)[:most])
     return [one for one in manifest.studies(split) if kind.teaches(one) and one.study_id not in left_out]
 
 

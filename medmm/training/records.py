@@ -15,7 +15,7 @@ from medmm.config.schema import Config
 from medmm.errors import CheckpointError, UsageError
 from medmm.io import atomic
 
-_INDEXED = ("manifest.parquet", "pairing.json", "pairing.html", "quarantine.jsonl")
+_INDEXED = ("manifest.parquet", "pairing.json", "pairing.html", "doubts.jsonl", "quarantine.jsonl")
 # Settings that may differ when a run goes on: where it computes and is tracked, not what it computes.
 _FREE_TO_CHANGE = ("device", "cache", "tracking", "evaluate", "score", "generate")
 
@@ -27,30 +27,51 @@ def claim(out: Path, config: Config, *, resume: bool) -> None:
     takes over the settings that are free to change.
 
     Raises:
-        UsageError: ``out`` holds something and ``resume`` is off.
+        UsageError: As :func:`require_free`.
+        CheckpointError: As :func:`require_free`.
+    """
+    require_free(out, config, resume=resume)
+    if _never_began(out):
+        shutil.rmtree(out / "data", ignore_errors=True)
+    atomic.write_text(out / "config.yaml", to_yaml(config))
+
+
+def require_free(out: Path, config: Config, *, resume: bool) -> None:
+    """Check that :func:`claim` may have a folder, and write nothing.
+
+    Raises:
+        UsageError: ``out`` holds something, and it is no run or ``resume`` is off.
         CheckpointError: ``resume`` is on and the run there was started with another config.
     """
     if out.exists() and not out.is_dir():
         raise UsageError("the output is a file", where="--out", expected="a folder")
-    if _never_began(out):
-        shutil.rmtree(out / "data", ignore_errors=True)
-    elif resume and (out / "config.yaml").is_file():
-        _refuse_other(read_config(out), config)
-    elif not resume and out.exists() and any(out.iterdir()):
-        raise UsageError(
-            "the folder is not empty",
-            where="--out",
-            fix="Add --resume to go on with the run in it, or name another folder.",
-        )
-    atomic.write_text(out / "config.yaml", to_yaml(config))
+    if not _names(out) or _never_began(out):
+        return
+    if not _is_run(out):
+        what = "the folder holds no run to go on with" if resume else "the folder is not empty"
+        raise UsageError(what, where="--out", fix="Name another folder.")
+    if not resume:
+        fix = "Add --resume to go on with the run in it, or name another folder."
+        raise UsageError("the folder is not empty", where="--out", fix=fix)
+    _refuse_other(read_config(out), config)
+
+
+def _names(folder: Path) -> set[str]:
+    """What lies in a folder, without what killed writers left."""
+    return {path.name for path in folder.glob("*") if not path.name.startswith(atomic.PREFIX)}
+
+
+def _is_run(out: Path) -> bool:
+    """Whether a run lies here that got as far as knowing its studies."""
+    known = (out / "run.json").is_file() or (out / "data" / "manifest.parquet").is_file()
+    return known and (out / "config.yaml").is_file()
 
 
 def _never_began(out: Path) -> bool:
     """Whether ``out`` holds a config of medmm's and at most what indexing writes; anybody's other file says no."""
     if not (out / "config.yaml").is_file() or (out / "data").is_symlink():
         return False
-    names = {path.name for path in out.iterdir()} | {path.name for path in (out / "data").glob("*")}
-    if not {name for name in names if not name.startswith(atomic.PREFIX)} <= {"config.yaml", "data", *_INDEXED}:
+    if not _names(out) | _names(out / "data") <= {"config.yaml", "data", *_INDEXED}:
         return False
     try:
         return to_yaml(read_config(out)) == (out / "config.yaml").read_text(encoding="utf-8")
@@ -58,8 +79,12 @@ def _never_began(out: Path) -> bool:
         return False
 
 
-def read_config(run: Path) -> Config:
+def read_config(run: Path, where: str = "run") -> Config:
     """Read the config that a run was started with.
+
+    Args:
+        run: Run directory.
+        where: What named it, for the message.
 
     Raises:
         UsageError: ``run`` is no run directory.
@@ -69,7 +94,7 @@ def read_config(run: Path) -> Config:
     if not file.is_file():
         raise UsageError(
             "no run directory" if run.is_dir() else "no such folder",
-            where="--run",
+            where=where,
             expected="a folder with config.yaml and model/, as finetune writes it",
         )
     try:
@@ -114,8 +139,8 @@ def _refuse_other(old: Config, new: Config) -> None:
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     found: list[str] = []
-    for key, was in old.items():
-        now = new[key]
+    for key in dict.fromkeys((*old, *new)):
+        was, now = old.get(key), new.get(key)  # names of masks and columns of `where` are the user's own
         if not prefix and key in _FREE_TO_CHANGE:
             continue
         if isinstance(was, dict) and isinstance(now, dict) and key != "where":

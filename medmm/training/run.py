@@ -231,12 +231,18 @@ def plan_for(config: Config, manifest: Manifest, out: Path, resume: bool = False
     return replace(stored, device=choose_device(config.device), machine_gb=None)
 
 
-def fresh_plan(config: Config, manifest: Manifest) -> Plan:
-    """The plan of a run that begins, as the task has it."""
+def fresh_plan(config: Config, manifest: Manifest | None, number: int = 0) -> Plan:
+    """The plan of a run that begins, as the task has it.
+
+    Args:
+        config: The config.
+        manifest: The data; None for phantom studies that are yet to be made.
+        number: How many training studies these will be.
+    """
     if config.task in registry.PLANNERS:
-        found: Plan = registry.resolve("planner", config.task)(config, manifest)
+        found: Plan = registry.resolve("planner", config.task)(config, manifest, number=number)
         return found
-    return plan(config, usable(config, manifest))
+    return plan(config, number if manifest is None else usable(config, manifest))
 
 
 def _stored_plan(found: Any) -> Plan:

@@ -72,6 +72,7 @@ class Outcome:
         why: Why it was stopped; None where it was not.
         judged: Validation, from 1, to the figure that it was judged by; as the pruner sees it.
         minutes: Time that it took, without what was cut off.
+        repeats: The trial that had the same values before; it was not trained again.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Outcome:
     why: Why | None
     judged: Mapping[int, float]
     minutes: float
+    repeats: int | None = None
 
 
 def require_optuna() -> Any:
@@ -147,9 +149,10 @@ class Search:
         return [_outcome(number, trial) for number, trial in enumerate(trials, start=1)]
 
     def ranking(self) -> list[Outcome]:
-        """Trials with a figure, the best first."""
+        """Trials with a figure, the best first; those that repeat one are left out."""
         sign = 1 if self.config.tune.direction == "minimize" else -1
-        finished = [(sign * one.figure, one.number, one) for one in self.outcomes() if one.figure is not None]
+        own = [one for one in self.outcomes() if one.repeats is None]
+        finished = [(sign * one.figure, one.number, one) for one in own if one.figure is not None]
         return [one for *_, one in sorted(finished, key=lambda entry: entry[:2])]
 
     def importance(self) -> dict[str, float]:
@@ -175,8 +178,9 @@ class Search:
         while len(made := self.outcomes()) < self.config.tune.trials and not self._is_late(made):
             trial = self._ask(len(made) + 1)
             attempt = Attempt(len(made) + 1, dict(trial.params), self._judge(trial))
+            known = next((one for one in made if one.values == attempt.values), None)
             try:
-                figure = objective(attempt)
+                figure = objective(attempt) if known is None else self._again(trial, known)
                 if not math.isfinite(figure):
                     raise StoppedError(Why.DIVERGED)
             except StoppedError as stopped:
@@ -185,6 +189,13 @@ class Search:
             else:
                 self._study.tell(trial, figure)
             done(self.outcomes()[-1])
+
+    def _again(self, trial: Any, known: Outcome) -> float:
+        """What came of the same values before: with the same seed it would come again."""
+        trial.set_user_attr("repeats", known.repeats or known.number)
+        if known.figure is None:
+            raise StoppedError(known.why or Why.DIVERGED)
+        return known.figure
 
     def recall(self, name: str) -> Any:
         """What was remembered under a name; None where nothing was."""
@@ -252,6 +263,7 @@ def _outcome(number: int, trial: Any) -> Outcome:
         why=Why(why) if why else None,
         judged=dict(trial.intermediate_values),
         minutes=trial.duration.total_seconds() / 60,
+        repeats=trial.user_attrs.get("repeats"),
     )
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import yaml
 
 from medmm.config.schema import Config
-from medmm.config.space import with_values
+from medmm.config.space import accepts, shown, takes_whole_numbers, with_values
 from medmm.config.tune import Range, Scalar
 from medmm.io.atomic import replacing, write_text
 from medmm.training.search import Outcome, Search
 
 _BETTER = {"minimize": "lower", "maximize": "higher"}
 _SHOWN = 10  # trials of the table
-_EDGE = 0.05  # share of a range that counts as its end
+_END = 0.05  # share of a range that counts as its end
 
 
 def write_table(search: Search, out: Path) -> None:
@@ -30,11 +30,11 @@ def write_table(search: Search, out: Path) -> None:
     keys = list(search.config.tune.space)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "stopped", search.config.tune.objective, "validations", "minutes", *keys])
+    writer.writerow(["trial", "repeats", "stopped", search.config.tune.objective, "validations", "minutes", *keys])
     for one in search.outcomes():
         figure = "" if one.figure is None else repr(one.figure)
-        row = [one.number, one.why or "", figure, len(one.judged), f"{one.minutes:.2f}"]
-        writer.writerow([*row, *("null" if one.values[key] is None else one.values[key] for key in keys)])
+        row = [one.number, one.repeats or "", one.why or "", figure, len(one.judged), f"{one.minutes:.2f}"]
+        writer.writerow([*row, *("null" if one.values[key] is None else shown(one.values[key]) for key in keys)])
     write_text(out / "trials.csv", text.getvalue())
 
 
@@ -76,7 +76,8 @@ def draw(search: Search, path: Path) -> None:
     better = min if search.config.tune.direction == "minimize" else max
     numbers, figures = [one.number for one in finished], [one.figure for one in finished if one.figure is not None]
     history.plot(numbers, figures, "o", ms=4, label="trial")
-    history.step(numbers, [better(figures[: k + 1]) for k in range(len(figures))], where="post", lw=1.2, label="best")
+    best = [better(figures[: k + 1]) for k in range(len(figures))]
+    history.step([*numbers, len(search.outcomes())], [*best, best[-1]], where="post", lw=1.2, label="best")
     for one in search.outcomes():
         if one.figure is None:
             history.axvline(one.number, color="0.8", lw=0.8, ls="--")
@@ -98,30 +99,32 @@ def write_page(search: Search, out: Path) -> None:
     config, ranking = search.config, search.ranking()
     best, made = ranking[0], search.outcomes()
     stopped = Counter(one.why for one in made if one.why)
+    repeated = sum(one.repeats is not None for one in made)
     lines = [
         f"# Search for settings of {config.task}", "",
         f"{len(made)} trials in {sum(one.minutes for one in made):.1f} min, seed {config.seed}; {len(ranking)} finished"
-        + "".join(f", {number} stopped ({why})" for why, number in stopped.items()) + ".",
+        + "".join(f", {number} stopped ({why})" for why, number in stopped.items())
+        + (f"; {repeated} repeated earlier ones and were not trained" if repeated else "") + ".",
         f"Judged by `{config.tune.objective}`; {_BETTER[config.tune.direction]} is better.",
         "", f"**Best: trial {best.number} with {best.figure:.5g}.** {_against_own(best, made)}", "",
-        *(f"- `{key}`: {_shown(value)}" for key, value in best.values.items()), "",
+        *(f"- `{key}`: {in_short(value)}" for key, value in best.values.items()), "",
         *(f"- {note}" for note in notes(search)), "",
         "![trials and importance](search.png)", "", *_best_trials(config, ranking), *_importance(search),
-        "## Next", "", "```console", f"medmm finetune --task {config.task} --config {out / 'best.yaml'}",
-        f"medmm evaluate --run {out / 'trials' / f'{best.number:03d}'}", "```", "",
+        "## Next", "", "```console", f"medmm finetune --task {config.task} --config best.yaml",
+        f"medmm evaluate --run trials/{best.number:03d}", "```", "",
     ]  # fmt: skip
     write_text(out / "tune.md", "\n".join(lines))
 
 
 def notes(search: Search) -> list[str]:
     """What a reader must know before trusting the best trial, a sentence each."""
-    ranking, space = search.ranking(), search.config.tune.space
+    config, ranking, space = search.config, search.ranking(), search.config.tune.space
     said = ["The figure is the best of many on the same validation studies, so it flatters; test studies took no part."]
-    edges = [key for key, value in ranking[0].values.items() if (choice := space[key]) and _at_edge(choice, value)]
+    edges = [key for key, value in ranking[0].values.items() if _is_at_end(config, key, value)]
     if edges:
         said.append(f"At the end of its range: {', '.join(edges)}. Better values may lie beyond it.")
     if len(ranking) < 2 * len(space):
-        said.append(f"{len(ranking)} finished trials are few for {len(space)} settings.")
+        said.append(f"Few finished trials ({len(ranking)}) for {len(space)} settings.")
     return said
 
 
@@ -142,7 +145,7 @@ def _best_trials(config: Config, ranking: Sequence[Outcome]) -> Iterator[str]:
     yield f"| trial | {config.tune.objective} | {' | '.join(keys)} |"
     yield f"|{'---|' * (len(keys) + 2)}"
     for one in ranking[:_SHOWN]:
-        yield f"| {one.number} | {one.figure:.5g} | {' | '.join(_shown(one.values[key]) for key in keys)} |"
+        yield f"| {one.number} | {one.figure:.5g} | {' | '.join(in_short(one.values[key]) for key in keys)} |"
     yield ""
 
 
@@ -163,16 +166,22 @@ def _importance(search: Search) -> Iterator[str]:
         )
 
 
-def _shown(value: Scalar) -> str:
-    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def in_short(value: Scalar) -> str:
+    """A value in a few characters."""
+    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(shown(value))
 
 
-def _at_edge(choice: Range | tuple[Scalar, ...], value: Scalar) -> bool:
-    """Whether a number lies at an end of its range, where there is something beyond."""
+def _is_at_end(config: Config, key: str, value: Scalar) -> bool:
+    """Whether a number lies at an end of its range, where the schema has something beyond."""
+    choice = config.tune.space[key]
     if not isinstance(choice, Range) or isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if choice.log:
-        ratio = choice.high / choice.low
-        return value <= choice.low * ratio**_EDGE or value >= choice.high / ratio**_EDGE
-    width = choice.high - choice.low
-    return value <= choice.low + _EDGE * width or value >= choice.high - _EDGE * width
+    low, high = choice.low, choice.high
+    near = (high / low) ** _END if choice.log else _END * (high - low)
+    below, above = (low * near, high / near) if choice.log else (low + near, high - near)
+    further = 1 if takes_whole_numbers(key) else (high - low) / 1000
+    if choice.log and not takes_whole_numbers(key):
+        further = low / 1000
+    return (value <= below and accepts(config, key, low - further)) or (
+        value >= above and accepts(config, key, high + further)
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -77,6 +79,7 @@ def train_trial(
         DataError: No study can be learned from.
         ResourceError: The disk is full.
     """
+    gc.collect()  # what the last trial has left in memory
     goes_on = _is_of(folder, config)
     if not goes_on:
         shutil.rmtree(folder, ignore_errors=True)
@@ -84,15 +87,22 @@ def train_trial(
     _share(manifest.path, folder / "data" / manifest.path.name)
     chosen = plan_for(config, manifest, folder, goes_on)
     watched = _Watched(tracker, attempt.judge, tune, chosen.validate_every)
-    try:
+    with _failing_alone():
         result = finetune(config, manifest, folder, goes_on, watched, progress, chosen)
+    return figure_of(folder, tune.objective), result.aside
+
+
+@contextmanager
+def _failing_alone() -> Iterator[None]:
+    """Turn what a trial's own settings may bring about into its end; the rest ends the search."""
+    try:
+        yield
     except TrainingError as error:
         raise StoppedError(Why.DIVERGED) from error
     except Exception as error:
         if is_out_of_memory(error):
             raise StoppedError(Why.OUT_OF_MEMORY) from error
         raise
-    return figure_of(folder, tune.objective), result.aside
 
 
 def figure_of(run: Path, objective: str) -> float:

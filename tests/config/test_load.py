@@ -100,3 +100,109 @@ def test_every_shipped_config_is_valid():
 def test_config_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load(None).train.lr = 1.0
+
+
+def problems(*words, file=None):
+    with pytest.raises(ConfigError) as caught:
+        load(None, file, list(words))
+    return list(caught.value.problems)
+
+
+def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 1\ntrain:\n  lr: 1e-4\n  steps: 3\n  lr: 2e-4\nseed: 2\n")
+    assert problems(file=str(file)) == [
+        "mine.yaml gives 'lr' twice, in lines 3 and 5; keep one",
+        "mine.yaml gives 'seed' twice, in lines 1 and 6; keep one",
+    ]
+    assert problems("train={lr: 1e-4, lr: 2e-4}") == ["'train={lr: 1e-4, lr: 2e-4}' gives 'lr' twice; keep one"]
+
+
+def test_anchors_and_merges_of_yaml_are_no_doubles(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("train: &t {lr: 1e-4, steps: 5}\n")
+    assert load(None, str(file)).train.steps == 5
+    text = "model:\n  encoder: &a {width: 32}\n  decoder: &b {<<: *a, width: 64, layers: 2}\n"
+    file.write_text(text)
+    assert load(None, str(file)).model.decoder.width == 64
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("precision=bf16", "unknown key 'precision'; did you mean 'train.precision'?"),
+        ("train.size=64", "did you mean 'data.phantom.size' or 'preprocess.size'?"),
+        ("precison=bf16", "did you mean 'train.precision'?"),
+        ("sed=1", "did you mean 'seed'?"),
+        ("train.bath_size=4", "unknown key 'train.bath_size'; did you mean 'batch_size'?"),
+        ("qqqqqq=1", "unknown key 'qqqqqq'; known here: version,"),
+    ],
+)
+def test_a_key_is_looked_for_in_other_sections_too(word, said):
+    (problem,) = problems(word)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tabel", "no reader 'tabel'; did you mean 'table'? Expected READER:PATH, READER one of phantom, table,"),
+        ("studies.csv", "no reader 'studies.csv'; a table is table:studies.csv. Expected READER:PATH"),
+        ("STUDIES.CSV.GZ", "a table is table:STUDIES.CSV.GZ."),
+        ("scans/2024", "no reader 'scans/2024'; a folder of DICOM files is dicom:scans/2024. Expected READER:PATH"),
+        ("zzz", "no reader 'zzz'. Expected READER:PATH"),
+    ],
+)
+def test_what_is_no_reader_is_said_with_the_word_that_is(given, said):
+    (problem,) = problems({"data": {"reader": given, "path": None}})
+    assert problem.startswith("data.reader: ")
+    assert said in problem
+    assert "got" not in problem
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("target.sections=[]", "target.sections: expected at least 1 value, got none"),
+        ("device=gpu", "device: expected auto|cpu|cuda[:N], got 'gpu'"),
+        ("train.adapt=tail", "train.adapt: expected full|head|last-N, got 'tail'"),
+        ("tune.objective=loss", "tune.objective: expected val/NAME|settled/NAME, got 'loss'"),
+        ("train.steps=0", "train.steps: expected at least 1, got 0"),
+        ("train.lr=0", "train.lr: expected more than 0, got 0"),
+        ("train.ema=1", "train.ema: expected less than 1, got 1"),
+        ("data.splits.val=1.5", "data.splits.val: expected at most 1, got 1.5"),
+        ("train.precision=fp16", "train.precision: expected 'auto', 'bf16' or 'fp32', got 'fp16'"),
+        ("train.steps=many", "train.steps: expected a whole number, got 'many'"),
+        ("train.batch_size=2.5", "train.batch_size: expected a whole number, got 2.5"),
+        ("train.lr=fast", "train.lr: expected a number, got 'fast'"),
+        ("tracking.enabled=perhaps", "tracking.enabled: expected true or false, got 'perhaps'"),
+        ("train=3", "train: expected keys and values, got 3"),
+        ("target.sections=findings", "target.sections: expected a list, got 'findings'"),
+        ("data.columns=[image]", "data.columns: expected keys and values, got ['image']"),
+        ("data.where=view", "data.where: expected keys and values, got 'view'"),
+        ("task=3", "task: expected 'report_gen',"),
+        ("tracking.uri=3", "tracking.uri: expected text, got 3"),
+        ("data.phantom.volume_shape=[64,64]", "data.phantom.volume_shape.2: is not given"),
+        ("data.phantom.volume_shape=[64,64,64,64]", "data.phantom.volume_shape: expected at most 3 values, got 4"),
+    ],
+)
+def test_values_are_refused_in_words_of_the_house(word, said):
+    (problem,) = problems(word)
+    assert problem.startswith(said)
+
+
+def test_nobody_elses_words_are_left():
+    """A value of a wrong kind for every setting there is: none is refused in pydantic's own words."""
+    for key, words in _every_wrong(Config):
+        for said in problems(f"{key}={words}"):
+            assert "input should" not in said.lower(), said
+            assert "should" not in said.lower(), said
+
+
+def _every_wrong(model, prefix=""):
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
+            yield f"{prefix}{name}", "3"
+            yield from _every_wrong(field.annotation, f"{prefix}{name}.")
+        elif not prefix.startswith("data.columns") and name != "where":
+            yield f"{prefix}{name}", "{a: [{b: 1}]}"

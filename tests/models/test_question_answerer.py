@@ -1,5 +1,6 @@
 """The answer head and the prefix that the language model reads, on weights and numbers small enough to follow."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,7 +39,7 @@ def said(model, images, mask, questions):
     return found.logits_quv, found.called.logits_qa
 
 
-def test_a_bag_holds_tokens_and_pairs_once_at_length_one():
+def test_a_bag_holds_tokens_and_pairs_once():
     ids = torch.tensor([[3, 4, 3, 9], [4, 3, 0, 0], [0, 0, 0, 0]])
     real = torch.tensor([[True, True, True, True], [True, True, False, False], [False] * 4])
     found = bag(ids, real, 10)
@@ -46,14 +47,36 @@ def test_a_bag_holds_tokens_and_pairs_once_at_length_one():
     wanted = [{3, 4, 9, pair(3, 4), pair(4, 3), pair(3, 9)}, {3, 4, pair(4, 3)}, set()]
     for row, places in zip(found, wanted, strict=True):
         assert set(torch.nonzero(row).flatten().tolist()) == places
-        assert row.norm().item() == pytest.approx(1.0 if places else 0.0)
+        assert set(row.tolist()) <= {0.0, 1.0}
+
+
+def test_words_tell_the_more_the_rarer_they_are_as_in_scikit_learn():
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    questions = [np.array(ids) for ids in ([1, 2, 3], [1, 2, 4], [1, 5], [1, 2, 3])]
+    head = AnswerHead(10, 16, (0.5, 0.5), 0.0)
+    head.weigh(questions)
+    counts = np.array([[(row == token).sum() for token in range(10)] for row in questions])
+    wanted = TfidfTransformer(smooth_idf=True).fit(counts).idf_ - 1
+    np.testing.assert_allclose(head.telling[:10].numpy(), np.where(counts.sum(0) > 0, wanted, 0), rtol=1e-6)
 
 
 def test_a_new_head_says_how_often_each_answer_is(model):
     head = AnswerHead(20, 16, (0.5, 0.3, 0.2), 0.0)
     ids = torch.tensor([[1, 2]])
-    out = head(torch.randn(1, 4, 16), torch.ones(1, 4, dtype=torch.bool), torch.tensor([True]), ids, ids > 0)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    out = head(*head.look(torch.randn(1, 4, 16), mask), mask, torch.tensor([True]), ids, ids > 0)
     torch.testing.assert_close(out.logits_qa.softmax(1)[0], torch.tensor([0.5, 0.3, 0.2]), atol=0.02, rtol=0)
+
+
+def test_another_answer_is_called_by_what_it_is_worth():
+    head = AnswerHead(20, 16, (0.5, 0.3, 0.2), 0.0)
+    logits = torch.tensor([[0.3, 0.1, 0.6], [0.1, 0.2, 0.7], [0.02, 0.02, 0.96]]).log()
+    assert head.called(logits).tolist() == [2, 2, 2]
+    head.worth.fill_(0.4)
+    assert head.called(logits).tolist() == [0, 2, 2]
+    head.worth.zero_()
+    assert head.called(logits).tolist() == [0, 1, 0]
 
 
 def test_questions_of_one_batch_do_not_see_each_other(model):
@@ -79,15 +102,30 @@ def test_without_image_nothing_of_it_is_seen(model):
         assert all(torch.equal(*pair) for pair in zip(first, second, strict=True)) is same
 
 
-def test_what_the_head_calls_is_told_to_the_language_model(model):
+def test_what_the_head_calls_is_told_to_the_language_model_which_writes_what_the_head_does_not_know(model):
     images, mask = torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
     questions, answers = asked([0], [[7, 8]], [True]), torch.tensor([[5, 6, 1]])
     with torch.no_grad():
         told = [model(images, mask, questions, torch.tensor([call]), answers).logits_quv for call in (0, 0, 1)]
+        model.head.answers.weight.zero_()
         model.head.words.bias.data = torch.tensor([-9.0, 9.0, -9.0])
-        ids, probabilities = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
+        known = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
+        model.head.words.bias.data = torch.tensor([-9.0, -9.0, 9.0])
+        other = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
     assert torch.equal(told[0], told[1])
     assert not torch.allclose(told[0], told[2])
-    assert probabilities[0].argmax() == 1
-    assert ids.shape[0] == 1
-    assert 1 <= ids.shape[1] <= 4
+    assert (known[0].tolist(), len(known[1])) == ([1], 0)
+    assert (other[0].tolist(), len(other[1])) == ([2], 1)
+    assert 1 <= other[1].shape[1] <= 4
+
+
+def test_the_language_model_may_write_some_of_the_answers_while_the_head_calls_all(model):
+    torch.manual_seed(3)
+    images, mask = torch.rand(2, 1, 1, 32, 32), torch.ones(2, 1, dtype=torch.bool)
+    questions = asked([0, 1, 1], [[7, 8, 9], [11], [7, 8]], [True, False, True])
+    answers, truth = torch.tensor([[5, 6, 1], [5, 1, 0], [1, 0, 0]]), torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        whole = model(images, mask, questions, truth, answers)
+        part = model(images, mask, questions, truth, answers, torch.tensor([2, 0]))
+    torch.testing.assert_close(part.called.logits_qa, whole.called.logits_qa)
+    torch.testing.assert_close(part.logits_quv, whole.logits_quv[[2, 0]], atol=1e-5, rtol=1e-4)

@@ -144,3 +144,19 @@ def test_recall_and_precision_in_real_sentences(shared: Path) -> None:
     assert recall >= 0.98, missed
     assert precision >= 0.97, wrong
     assert sum(len(deidentify(one).spans) for one in sentences) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Dr. María Núñez-O'Brien called", "Dr. [NAME1] called"),
+        ("dr smith called", "dr [NAME1] called"),
+        ("read by john smith, md", "read by [NAME1], md"),
+        ("SMITH,JOHN 1234567", "[NAME1] 1234567"),
+        ("pt id: X99", "pt id: [ID1]"),
+        ("Seen Monday 5/6.", "Seen [DATE1]."),
+        ("No effusion, do not repeat. 5/6 ribs intact.", "No effusion, do not repeat. 5/6 ribs intact."),
+    ],
+)
+def test_names_in_small_letters_and_days_of_the_week(text: str, expected: str) -> None:
+    assert deidentify(text).text == expected

@@ -212,3 +212,17 @@ def test_open_i_without_priors(shared: Path) -> None:
     assert before > 1900
     assert after / before <= 0.01
     assert broken == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "learned"),
+    [
+        ("The nodule, previously 6 mm, is now 9 mm.", "The nodule is 9 mm."),
+        ("Nodule has grown from 6 to 9 mm.", "Nodule measures 9 mm."),
+        ("The masses have increased in size from 2.5 cm to 3 cm.", "The masses measure 3 cm."),
+        ("Nodule (previously 6 mm) of 9 mm.", "Nodule of 9 mm."),
+        ("In comparison with the study of ___, there is little change.", ""),
+    ],
+)
+def test_earlier_sizes_are_left_out(written: str, learned: str) -> None:
+    assert without_priors(written, "en") == learned

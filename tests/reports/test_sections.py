@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medmm.reports.parse import parse_report
-from medmm.reports.sections import find_headings, split_sections, split_sentences, with_line_ends
+from medmm.reports.sections import find_headings, split_sections, with_line_ends
+from medmm.reports.sentences import split_sentences
 from medmm.types import TextPart
 
 FINDINGS = "The heart is enlarged. Small left effusion (8 mm)."

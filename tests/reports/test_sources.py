@@ -213,6 +213,71 @@ def test_fhir_without_a_report(data: bytes, reason: Reason) -> None:
     assert error.value.reason is reason
 
 
+def test_hl7_body_and_impression_in_any_order() -> None:
+    body, end = "OBX|1|TX|71020&GDT||Large left pleural effusion.", "OBX|2|TX|71020&IMP||Cardiomegaly."
+    for segments in ((body, end), (end, body), ("OBX|1|TX|71020&IMP||Cardio", body, "OBX|3|TX|71020&IMP||megaly.")):
+        (found,) = texts(message("OBR|1||A", *segments))
+        assert found["findings"] == "Large left pleural effusion."
+        assert found["impression"].replace("\n", "") == "Cardiomegaly."
+    (found,) = texts(message("OBR|1||A", end, "OBX|3|TX|||Effusion.", body))
+    assert found == {"findings": "Large left pleural effusion.", "impression": "Cardiomegaly.\nEffusion."}
+
+
+@pytest.mark.parametrize("head", ["MSH|", "MSH||", "MSH|^", "MSH|^|A"])
+def test_hl7_without_all_delimiters(head: str) -> None:
+    assert texts(message("OBR|1||A", "OBX|1|TX|R^S||FINDINGS: Clear.", head=head)) == [{"findings": "Clear."}]
+
+
+def test_hl7_encapsulated_text_and_null_values() -> None:
+    data = message("OBR|1||A", 'OBX|1|TX|R||""', "OBX|2|ED|R||^TEXT^PLAIN^Base64^RklORElOR1M6IENsZWFyLg==")
+    assert texts(data) == [{"findings": "Clear."}]
+    with pytest.raises(ReportError) as error:
+        read_hl7(message("OBR|1||A", 'OBX|1|TX|R||""'))
+    assert error.value.reason is Reason.REPORT_EMPTY
+
+
+def test_one_unreadable_report_does_not_lose_the_others(tmp_path: Path) -> None:
+    broken = "OBX|1|TX|R||" + r"{\rtf1 \u99999999999999 x}".replace("\\", "\\E\\")
+    path = tmp_path / "a.hl7"
+    path.write_bytes(message("OBR|1||A1", broken, "OBR|2||A2", "OBX|1|TX|R||FINDINGS: Clear."))
+    refused: list[ReportError] = []
+    assert [one.accession for one in read_reports(path, refused)] == ["A2"]
+    assert [error.reason for error in refused] == [Reason.REPORT_UNREADABLE]
+    with pytest.raises(ReportError) as error:
+        read_report(path)
+    assert error.value.reason is Reason.REPORT_SHARED
+    control = resource(presentedForm=[form("\x01\x02", "text/plain")])
+    lines = [resource(conclusion="One."), control, control | {"conclusion": "Two."}]
+    refused = []
+    found = read_fhir("\n".join(map(json.dumps, lines)).encode(), refused)
+    assert [one.report.raw for one in found] == ["IMPRESSION: One.", "IMPRESSION: Two."]
+    assert [error.reason for error in refused] == [Reason.REPORT_UNREADABLE]
+    with pytest.raises(ReportError):
+        read_fhir(json.dumps(control).encode())
+
+
+def test_fhir_references_by_full_url_and_further_forms() -> None:
+    patient = {"resourceType": "Patient", "identifier": [{"type": {"coding": [{"code": "MR"}]}, "value": "M9"}]}
+    number = {"type": {"coding": [{"code": "ACSN"}]}, "value": "ACC7"}
+    order = {"resourceType": "ServiceRequest", "identifier": [number]}
+    forms = [form(text, "text/plain") for text in ("FINDINGS: A", "IMPRESSION: B", "FINDINGS: A")]
+    links = {"subject": {"reference": "urn:uuid:p"}, "basedOn": [{"reference": "urn:uuid:o"}], "identifier": []}
+    entries = [("urn:uuid:p", patient), ("urn:uuid:o", order), ("urn:uuid:r", resource(presentedForm=forms, **links))]
+    bundle = {"resourceType": "Bundle", "entry": [{"fullUrl": url, "resource": one} for url, one in entries]}
+    (document,) = read_fhir(json.dumps(bundle).encode())
+    assert (document.patient_id, document.accession) == ("M9", "ACC7")
+    assert document.report.raw == "FINDINGS: A\n\nIMPRESSION: B"
+
+
+@pytest.mark.parametrize(
+    "data", ["所見：異常なし。心拡大なし。".encode("shift-jis"), "影像所見：正常，無異常".encode("big5"), "Лёгкие чистые.".encode("cp1251")]
+)  # fmt: skip
+def test_an_unknown_encoding_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    assert reason_of(path) is Reason.REPORT_UNREADABLE
+
+
 def test_files_are_told_by_their_content(tmp_path: Path) -> None:
     sources = {
         "hl7": (message("OBR|1||A", "OBX|1|TX|R||IMPRESSION: Normal."), "hl7"),
@@ -301,7 +366,7 @@ def test_bad_files(tmp_path: Path) -> None:
     for name, data, reason in [
         ("a.txt", b"", Reason.REPORT_EMPTY), ("b.json", b" \n", Reason.REPORT_EMPTY), ("c.txt", entity, Reason.REPORT_UNREADABLE),
         ("d.xml", laughs, Reason.REPORT_UNREADABLE), ("e.txt", laughs, Reason.REPORT_UNREADABLE), ("f.txt", b"%PDF-1.7 x", Reason.REPORT_UNREADABLE),
-        ("g.txt", b"\x00\x01 binary", Reason.REPORT_UNREADABLE), ("h.txt", b"a" * (16 * 2**20 + 1), Reason.TOO_LARGE),
+        ("g.txt", b"\x00\x01 binary", Reason.REPORT_UNREADABLE), ("j.txt", entity.decode().encode("utf-16"), Reason.REPORT_UNREADABLE), ("h.txt", b"a" * (16 * 2**20 + 1), Reason.TOO_LARGE),
         ("i.html", b"<html><body><script>x</script></body></html>", Reason.REPORT_EMPTY),
     ]:  # fmt: skip
         path = tmp_path / name

@@ -3,8 +3,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from medmm.config.evaluation import EvaluateConfig, LabelerConfig
-from medmm.config.schema import Config, Tokenizer
+from medmm.config.evaluation import EvaluateConfig, LabelerConfig, Tokenizer
+from medmm.config.schema import Config
 from medmm.errors import ConfigError, UsageError
 from medmm.metrics.bertscore import BertScores
 from medmm.metrics.text import score_texts
@@ -87,7 +87,7 @@ def test_the_findings_of_each_average_are_told():
     assert _measure()[1].averaged() == {
         "clinical_f1_macro": ("pleural_effusion", "pneumothorax"),
         "clinical_f1_macro_all": ("pleural_effusion", "pneumothorax"),
-        "clinical_f1_macro_14": ("pleural_effusion", "pneumothorax"),
+        "clinical_f1_macro_14": ("no_finding", "pleural_effusion", "pneumothorax"),
         "clinical_f1_macro_5": ("pleural_effusion",),
     }
     assert _measure(uncertain="positive")[1].averaged()["clinical_f1_macro_all"] == NAMES

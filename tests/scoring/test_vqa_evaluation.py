@@ -159,9 +159,7 @@ def test_every_study_that_is_scored_is_asked_every_question(tmp_path, pictures):
         score(pictures, out, with_questions("Is it dark?"), resume=True)
 
 
-@pytest.mark.parametrize(
-    ("questions", "task"), [((), "vqa"), ((" ",), "vqa"), (("Is it bright?",), "report_gen")]
-)
+@pytest.mark.parametrize(("questions", "task"), [((), "vqa"), ((" ",), "vqa"), (("Is it bright?",), "report_gen")])
 def test_questions_that_do_not_fit_the_run_are_refused(tmp_path, pictures, questions, task):
     with pytest.raises(UsageError, match=r"question"):
         score(pictures, tmp_path / "out", with_questions(*questions, task=task))

@@ -18,7 +18,8 @@ def test_exclusive_classes_have_monais_dice_and_torchs_cross_entropy():
     kind = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
     theirs = DiceLoss(**kind, smooth_nr=1e-5, smooth_dr=1e-5)
     torch.testing.assert_close(dice, theirs(logits, target[:, None]))
-    torch.testing.assert_close(entropy, functional.cross_entropy(logits, target))
+    shares = torch.bincount(target.flatten(), minlength=4) / target.numel()
+    torch.testing.assert_close(entropy, functional.cross_entropy(logits, target, weight=shares.rsqrt()))
     (gradient,) = torch.autograd.grad(dice, logits, retain_graph=True)
     (expected,) = torch.autograd.grad(theirs(logits, target[:, None]), logits)
     torch.testing.assert_close(gradient, expected)
@@ -43,3 +44,18 @@ def test_coarser_maps_count_half_as_much_each():
     alone = outline_loss([fine], target, code), outline_loss([coarse], target[:, ::2, ::2], code)
     for place in (0, 1):
         assert float(both[place]) == pytest.approx(float((alone[0][place] * 2 + alone[1][place]) / 3), rel=1e-5)
+
+
+def test_a_class_that_the_batch_does_not_show_has_no_dice():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 4, 6, 6, generator=generator)
+    target = torch.randint(0, 3, (1, 6, 6), generator=generator)
+    _, all_four = outline_loss([logits], target, OutlineCode(("a", "b", "c"), exclusive=True))
+    theirs = DiceLoss(
+        include_background=False, to_onehot_y=True, softmax=True, batch=True, reduction="none", smooth_nr=1e-5,
+        smooth_dr=1e-5,
+    )  # fmt: skip
+    torch.testing.assert_close(all_four, theirs(logits, target[:, None]).flatten()[:2].mean())
+    nothing = outline_loss([logits], torch.zeros_like(target), OutlineCode(("a", "b", "c"), exclusive=True))
+    assert float(nothing[1]) == 0
+    assert float(nothing[0]) > 0

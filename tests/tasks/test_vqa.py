@@ -11,7 +11,8 @@ from medmm.config.vqa import VqaConfig
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import StudyDataset
 from medmm.errors import DataError, UsageError
-from medmm.tasks.questions import checked, choose_answers, drawn, plain
+from medmm.tasks.asking import drawn, unpacked
+from medmm.tasks.questions import checked, choose_answers, plain
 from medmm.tasks.vqa import VisualQuestionAnswering, answering
 from medmm.types import ImageRef, Study
 
@@ -126,11 +127,11 @@ def test_more_than_a_step_takes_is_left_for_another(make):
     task = make(per_study=1)
     batch = dataset(task).batch(range(6), None)
     torch.manual_seed(0)
-    assert len(task._unpacked(batch, True).called_q) == 6
-    assert len(task._unpacked(batch, False).called_q) == 14
-    hidden = make(image_share=0.0)._unpacked(batch, True)
-    assert not hidden.asked.shown_q.any()
-    assert task._unpacked(batch, False).asked.shown_q.all()
+    pad = task.tokenizer.pad
+    assert len(unpacked(batch, pad, task.config.vqa, True).called_q) == 6
+    assert len(unpacked(batch, pad, task.config.vqa, False).called_q) == 14
+    assert not unpacked(batch, pad, VqaConfig(image_share=0.0), True).asked.shown_q.any()
+    assert unpacked(batch, pad, VqaConfig(image_share=0.0), False).asked.shown_q.all()
 
 
 def test_it_learns_what_the_image_shows_and_what_the_question_says(make):

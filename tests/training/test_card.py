@@ -20,7 +20,7 @@ HEADINGS = ["Model", "Input and output", "Data", "Training", "Metrics", "Intende
 @pytest.fixture(scope="module")
 def config(small):
     changes = {"train": small.train.model_copy(update={"steps": 3, "accumulate": 1}), "seed": 5}
-    return small.model_copy(update=changes | {"evaluate": small.evaluate.model_copy(update={"bootstrap": 20})})
+    return small.model_copy(update=changes | {"evaluate": small.evaluate.model_copy(update={"bootstrap": 100})})
 
 
 @pytest.fixture(scope="module")

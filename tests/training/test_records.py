@@ -4,7 +4,7 @@ import pytest
 
 from medmm.config.load import load
 from medmm.errors import CheckpointError, UsageError
-from medmm.training.records import claim, read_config, tracked_as
+from medmm.training.records import claim, read_config, require_free, tracked_as
 
 
 def test_a_claimed_run_reads_back_and_is_not_claimed_twice(tmp_path):
@@ -35,7 +35,8 @@ def test_resume_names_every_setting_that_differs_but_no_path(tmp_path):
 def test_a_run_that_never_began_gives_its_folder_back(tmp_path, resume):
     claim(tmp_path, load(None, None, ["data.columns.image=fil"]), resume=False)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "manifest.parquet").write_text("of the first attempt")
+    for name in ("manifest.parquet", "pairing.json", "pairing.html", "doubts.jsonl", "quarantine.jsonl"):
+        (tmp_path / "data" / name).write_text("of the first attempt")
     right = load(None, None, ["data.columns.image=file"])
     claim(tmp_path, right, resume=resume)
     assert read_config(tmp_path) == right
@@ -56,10 +57,10 @@ def test_resume_where_nothing_was_begun_starts_afresh(tmp_path):
 
 
 def test_what_is_no_run_is_said(tmp_path):
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="^run: no such folder"):
         read_config(tmp_path / "absent")
-    with pytest.raises(UsageError, match="no run directory"):
-        read_config(tmp_path)
+    with pytest.raises(UsageError, match="^--run: no run directory"):
+        read_config(tmp_path, "--run")
     (tmp_path / "config.yaml").write_text("version: 99\n")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_config(tmp_path)
@@ -92,3 +93,48 @@ def test_settings_that_are_free_to_change_are_taken_over(tmp_path):
     changed = load(None, None, ["device=auto", "generate.max_tokens=9"])
     claim(tmp_path, changed, resume=True)
     assert read_config(tmp_path) == changed
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("names", [["manifest.parquet", "pairing.json", "quarantine.jsonl"], ["config.yaml", "a.dcm"]])
+@pytest.mark.parametrize("resume", [False, True])
+def test_where_no_run_lies_none_is_gone_on_with(tmp_path, names, resume):
+    for name in names:
+        (tmp_path / name).write_text("version: 1\n")
+    before = content(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        claim(tmp_path, load(None), resume=resume)
+    said = "the folder holds no run to go on with" if resume else "the folder is not empty"
+    assert (caught.value.where, caught.value.what) == ("--out", said)
+    assert "--resume" not in str(caught.value.fix)
+    assert content(tmp_path) == before
+
+
+def test_a_folder_is_checked_without_being_claimed(tmp_path):
+    config, other = load(None), load(None, None, ["train.lr=0.5"])
+    require_free(tmp_path / "new", config, resume=False)
+    assert list(tmp_path.iterdir()) == []
+    claim(tmp_path, config, resume=False)
+    require_free(tmp_path, other, resume=False)  # a run that never began
+    (tmp_path / "run.json").write_text("{}")
+    before = content(tmp_path)
+    require_free(tmp_path, config, resume=True)
+    with pytest.raises(UsageError, match="not empty.*--resume"):
+        require_free(tmp_path, config, resume=False)
+    with pytest.raises(CheckpointError, match="another config"):
+        require_free(tmp_path, other, resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="the output is a file"):
+        require_free(tmp_path / "file", config, resume=True)
+    (tmp_path / "file").unlink()
+    assert content(tmp_path) == before
+
+
+def test_names_of_masks_that_differ_are_a_difference_and_no_bug(tmp_path):
+    claim(tmp_path, load(None, None, ["data.labels.liver=1"]), resume=False)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"labels\.liver None, was \[1\]; data\.labels\.spleen \[2\], was None"):
+        claim(tmp_path, load(None, None, ["data.labels.spleen=2"]), resume=True)

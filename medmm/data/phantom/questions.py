@@ -69,12 +69,10 @@ def questions(fact: Row, rows: Sequence[Row]) -> tuple[Question, ...]:
         _presence(row, row in here) for row, draw in zip(rows, draws, strict=True) if row in here or draw < _ABSENT
     ]
     asked += [_side(row) for row in here if row["finding"] in _SIDE_TELLS and row["laterality"]]
-    graded = [row for row in here if row["finding"] in GRADED]
-    chosen = rng.permutation(len(graded)) if graded and rng.random() < 2 * _SOME else []
-    asked += [_size(graded[place]) for place in chosen[:1]]
-    lone = list(_lone(here))
-    chosen = rng.permutation(len(lone)) if lone and rng.random() < _SOME else []
-    asked += [lone[place] for place in chosen[:1]]
+    sized = [_size(row) for row in here if row["finding"] in GRADED]
+    for choice, share in ((sized, 2 * _SOME), (list(_lone(here)), _SOME)):
+        if choice and rng.random() < share:
+            asked.append(choice[rng.integers(len(choice))])
     if rng.random() < _SOME or not asked:
         asked.append(Question("How many different findings are there?", str(len(here)), "COUNT", closed=False))
     if fact["view"] is not None:

@@ -17,7 +17,7 @@ from medmm.data.phantom.solids import Solid
 from medmm.data.phantom.subject import Acquisition, Patient, Visit
 
 ORGANS = ("lung_right", "lung_left", "heart")
-_SEEN_MM = 20.0  # a ray shows an organ when more than this of it lies inside: thin recesses behind the dome are not seen
+_SEEN_MM = 20.0  # of a ray inside an organ, from which on it is seen; thin recesses behind the dome are not
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medmm.data.readers._files import file_id
 from medmm.data.readers._grouping import Groups
-from medmm.errors import Reason, StudyError
+from medmm.errors import Reason, ReportError
 from medmm.io.tree import walk
 from medmm.reports.documents import ReportDocument
 from medmm.types import Rejection
@@ -33,11 +33,12 @@ def join_messages(path: Path, accessions: Mapping[str, list[str]], groups: Group
     """
     found: list[tuple[int, str, str]] = []
     for file in _files(path):
+        refused: list[ReportError] = []
         try:
-            documents = _read(file)
-        except StudyError as error:
-            yield Rejection(file_id(file), error.reason, error.detail, file)
-            continue
+            documents = _read(file, refused)
+        except ReportError as error:
+            documents, refused = [], [error]
+        yield from (Rejection(file_id(file), error.reason, error.detail, file) for error in refused)
         for document in documents:
             owner = _owner(document, accessions, groups)
             if isinstance(owner, Reason):
@@ -59,10 +60,10 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in _KINDS)
 
 
-def _read(path: Path) -> list[ReportDocument]:
+def _read(path: Path, refused: list[ReportError]) -> list[ReportDocument]:
     from medmm.reports.files import read_reports
 
-    return read_reports(path)
+    return read_reports(path, refused)
 
 
 def _owner(document: ReportDocument, accessions: Mapping[str, list[str]], groups: Groups) -> str | Reason:

@@ -28,6 +28,7 @@ _LONGEST_NAME = 40  # characters of a column's name
 _IN_A_CELL = re.compile(  # a DICOM name, a long number (a year behind _ is none), a sentence's end, a file
     r"\^|(?<!_)\d{4}|_(?!19|20)\d{4}|\d{5}|[.:;] |\.$|\.(png|jpe?g|dcm|dicom|nii|gz|tiff?|bmp|txt|xml)$", re.IGNORECASE
 )
+_WHERE = "data.where."  # of whose keys the column is a part
 _LONGEST_FIELD = 8 << 20  # characters; a longer one is a quote that never closes
 
 
@@ -82,13 +83,20 @@ class Table:
     def _refuse_missing(self, missing: Mapping[str, str]) -> None:
         if not missing:
             return
-        asked = ", ".join(f"{key}={name}" for key, name in missing.items())
+        asked = ", ".join(_setting(key, name) for key, name in missing.items())
         expected = self.listed(f", none of them {asked}")
-        near = [difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5) for name in missing.values()]
-        hints = [f"{key}={found[0]}" for key, found in zip(missing, near, strict=True) if found]
+        found = {key: self._likely(key, name) for key, name in missing.items()}
+        hints = [_setting(key.removesuffix(missing[key]) + near if key.startswith(_WHERE) else key, near)
+                 for key, near in found.items() if near]  # fmt: skip
         what = "the table has no such column" if len(missing) == 1 else "the table has no such columns"
         fix = f"Did you mean {', '.join(hints)}?" if hints else None
         raise DataError(what, where=self.key, got=asked, expected=expected, fix=fix)
+
+    def _likely(self, key: str, name: str) -> str | None:
+        """The column called like the setting, ``image`` for ``data.columns.image``, else that of the nearest name."""
+        called = [] if key.startswith(_WHERE) else self.alike(key.rpartition(".")[2])
+        near = called or difflib.get_close_matches(name, self.columns, n=1)
+        return near[0] if near else None
 
     def listed(self, lacking: str = "") -> str:
         """The columns' names, for an error.
@@ -154,6 +162,11 @@ def open_table(path: Path, key: str) -> Table:
     if first is None:
         raise DataError("the table is empty", where=key, expected="a line with the columns' names")
     return Table(path, tuple(name.strip() for name in first), key)
+
+
+def _setting(key: str, column: str) -> str:
+    """A column as it is asked for: as the value of a setting, in the setting's own name, or by the layout itself."""
+    return key if key.startswith(_WHERE) or key == column else f"{key}={column}"
 
 
 def _plain(name: str) -> str:

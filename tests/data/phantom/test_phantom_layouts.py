@@ -82,4 +82,5 @@ def test_the_published_keys(tmp_path):
     ]  # fmt: skip
     tests = {one["image_name"] for one in records if one["phrase_type"].startswith("test_")}
     assert tests == {"synpic00004.jpg"}
-    assert all((one["answer_type"] == "CLOSED") == (one["answer"] in {"yes", "no"}) for one in records)
+    closed = {"yes", "no", "small", "moderate", "large", "PA", "AP"}
+    assert all((one["answer_type"] == "CLOSED") == (one["answer"] in closed) for one in records)

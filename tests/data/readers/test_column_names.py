@@ -105,5 +105,29 @@ def test_literal_cells_of_a_column_in_other_capitals(tmp_path):
 
 def test_a_wrong_name_lists_the_columns(tmp_path):
     (tmp_path / "t.csv").write_text("File,Note\na.png,x\n")
-    with pytest.raises(DataError, match=r"got data\.columns\.report=text; expected one of the columns File, Note\."):
+    with pytest.raises(DataError, match=r"got data\.columns\.report=text; expected one of the columns File, Note$"):
         open_table(tmp_path / "t.csv", "data.path").require({"data.columns.report": "text"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "where", "header", "said"),
+    [
+        ({"image": "file"}, {}, "image,view", "Did you mean data.columns.image=image?"),
+        ({"image": "file"}, {}, "Image,view", "Did you mean data.columns.image=Image?"),
+        ({"image": "file"}, {}, "photo,view", None),
+        ({"image": "fil"}, {}, "photo,file", "Did you mean data.columns.image=file?"),
+        ({"image": "image"}, {"vieww": "PA"}, "image,view", "Did you mean data.where.view?"),
+        ({"image": "image"}, {"zzz": "PA"}, "image,view", None),
+        (
+            {"image": "fil", "report": "text"}, {"vieww": "PA"}, "file,report,view",
+            "Did you mean data.columns.image=file, data.columns.report=report, data.where.view?",
+        ),
+    ],
+)  # fmt: skip
+def test_a_missing_column_is_likely_called_like_its_setting(tmp_path, columns, where, header, said):
+    (tmp_path / "t.csv").write_text(f"{header}\n1.png,PA\n")
+    with pytest.raises(DataError) as caught:
+        table.read(DataConfig(reader="table", path=tmp_path / "t.csv", columns=columns, where=where))
+    assert caught.value.fix == said
+    typed = [f"data.columns.{key}={name}" for key, name in columns.items() if name != "image"]
+    assert caught.value.got == ", ".join([*typed, *(f"data.where.{name}" for name in where)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -64,3 +65,19 @@ def test_messages_joined_by_accession_number(folder: Path, tmp_path_factory: pyt
     )
     shutil.copy(messages / "day.hl7", folder / "day.hl7")
     assert reports(folder, reports=folder / "day.hl7")[0] == {"1.2.1": "Final."}
+
+
+def test_one_report_that_cannot_be_read_is_named_and_costs_no_other(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    messages = tmp_path_factory.mktemp("messages")
+    good = {"resourceType": "DiagnosticReport", "conclusion": "Mass.", "identifier": [
+        {"system": "urn:dicom:uid", "value": "urn:oid:1.2.2"}]}  # fmt: skip
+    bad = {
+        "resourceType": "DiagnosticReport",
+        "presentedForm": [{"contentType": "text/plain", "data": base64.b64encode(b"\x81\x40" * 30).decode()}],
+    }
+    (messages / "night.ndjson").write_text(f"{json.dumps(bad)}\n{json.dumps(good)}\n")
+    found, rejected = reports(folder, reports=messages)
+    assert found == {"1.2.2": "Mass."}
+    assert [one.reason for one in rejected] == [Reason.REPORT_UNREADABLE]

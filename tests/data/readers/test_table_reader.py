@@ -298,7 +298,7 @@ def test_all_wrong_columns_are_named_with_those_that_exist(make):
         "data.columns.image=fil,",
         "data.columns.report=notes",
         "data.columns.patient=zzz",
-        "data.where.kind=kind",
+        "got data.columns.image=fil, data.columns.report=notes, data.columns.patient=zzz, data.where.kind;",
     ):
         assert part in str(caught.value)
     assert "columns file, note." in str(caught.value)
