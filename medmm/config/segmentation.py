@@ -20,7 +20,7 @@ class SegmentationConfig(Section):
     classes: tuple[str, ...] = ()
     """Structures; empty: those that the data name, else the masks that training studies have."""
     lesions: tuple[str, ...] = ()
-    """Classes that are reported by size beside ``dice_mean`` and left out of it; names that the data lack do not matter."""
+    """Classes that are reported by size beside ``dice_mean`` and left out of it; the data may lack some."""
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     """Of the grid that volumes are brought to, along depth, rows and columns; None: planned from the data."""
     patch: tuple[Side, Side, Side] | None = None

@@ -106,8 +106,7 @@ class CaseCache:
         """
         with full_disk_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        keys: dict[str, str] = {}
-        aside: list[Rejection] = []
+        keys, aside = dict[str, str](), list[Rejection]()
 
         def made(study: Study) -> str | Rejection:
             stem = _stem(study, grid, code, labels)

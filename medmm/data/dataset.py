@@ -207,7 +207,7 @@ def draws(seed: int, epoch: int, name: str) -> np.random.Generator:
 
 
 def shuffled_batches(number: int, seed: int, epoch: int, size: int) -> list[npt.NDArray[np.int64]]:
-    """Indices of ``number`` samples in batches of ``size``, shuffled by (seed, epoch); one batch where they are fewer."""
+    """Indices of ``number`` samples in batches of ``size``, shuffled by (seed, epoch); one batch of fewer."""
     shuffled = draws(seed, epoch, "order").permutation(number)
     if number <= size:
         return [shuffled]

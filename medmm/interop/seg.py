@@ -64,39 +64,57 @@ def write_segmentation(
         ImageError: None of the files lies on the masks' grid; or they cannot be segmented.
         ResourceError: The disk is full.
     """
-    import highdicom as hd
-    import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    sources = [_completed(pydicom.dcmread(file, stop_before_pixels=True), file) for file in files]
+    sources = list(_opened(files))
     _share_study(sources)
     chosen, pixels = _on_slices(sources, coded, affine)
-    entropy = [mark, *sorted(str(one.SOPInstanceUID) for one in chosen)]
     try:
-        found = hd.seg.Segmentation(
-            source_images=chosen,
-            pixel_array=_segments(pixels, code),
-            segmentation_type="BINARY",
-            segment_descriptions=[
-                _description(number, name, name in lesions, mark) for number, name in enumerate(code.classes, 1)
-            ],
-            series_instance_uid=_uid("series", entropy),
-            series_number=_SERIES_NUMBER,
-            sop_instance_uid=_uid("instance", entropy),
-            instance_number=1,
-            manufacturer=MAKER,
-            manufacturer_model_name=PRODUCT,
-            software_versions=__version__,
-            device_serial_number=mark[:16] or "0",
-            transfer_syntax_uid=ExplicitVRLittleEndian,
-            series_description="Outlines drawn by a model, not reviewed",
-            content_label="OUTLINES",
-        )
+        found = _made(chosen, pixels, code, lesions, mark)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         what = f"these images cannot be segmented ({type(error).__name__})"
         raise ImageError(Reason.HEADER_INVALID, what, where="DICOM segmentation") from error
     with replacing(path, 0o600) as temporary:
         found.save_as(temporary)
+
+
+def _made(
+    chosen: Sequence[Dataset], pixels: npt.NDArray[Any], code: OutlineCode, lesions: Sequence[str], mark: str
+) -> Any:
+    """The object, from images and their pixels of the masks."""
+    import highdicom as hd
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    entropy = [mark, *sorted(str(one.SOPInstanceUID) for one in chosen)]
+    return hd.seg.Segmentation(
+        source_images=chosen,
+        pixel_array=_segments(pixels, code),
+        segmentation_type="BINARY",
+        segment_descriptions=[
+            _description(number, name, name in lesions, mark) for number, name in enumerate(code.classes, 1)
+        ],
+        series_instance_uid=_uid("series", entropy),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=_uid("instance", entropy),
+        instance_number=1,
+        manufacturer=MAKER,
+        manufacturer_model_name=PRODUCT,
+        software_versions=__version__,
+        device_serial_number=mark[:16] or "0",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        series_description="Outlines drawn by a model, not reviewed",
+        content_label="OUTLINES",
+    )
+
+
+def _opened(files: Sequence[Path]) -> Iterator[Dataset]:
+    """Headers of those files that are DICOM, each whole enough for a segmentation to refer to."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    for file in files:
+        try:
+            yield _completed(pydicom.dcmread(file, stop_before_pixels=True), file)
+        except InvalidDicomError:
+            continue
 
 
 def _completed(dataset: Dataset, file: Path) -> Dataset:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medmm.config.schema import EncoderConfig
+from medmm.models.precision import sound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,8 @@ class ImageEncoder(nn.Module):
         Args:
             images: ``[B, 1, H, W]`` or ``[B, 1, D, H, W]`` float32, normalised, of the size that it is built for.
         """
-        features = self.backbone(images).flatten(2).transpose(1, 2)
+        with sound(images, self.grid[0]):
+            features = self.backbone(images).flatten(2).transpose(1, 2)
         tokens = self.norm(self.project(features).float() + self.place)
         return ImageTokens(self.dropout(tokens), self.grid)
 
@@ -123,7 +125,7 @@ def stage_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
 
 def _layers(backbone: nn.Module) -> Iterator[nn.Module]:
     """The layers that a backbone is a chain of: of DenseNet, those of its ``features`` and the last activation."""
-    for child in (backbone.stages if isinstance(backbone, _ResNetMaps) else backbone.children()):
+    for child in backbone.stages if isinstance(backbone, _ResNetMaps) else backbone.children():
         if isinstance(child, nn.Sequential) and not isinstance(backbone, _ResNetMaps):
             yield from child
         else:

@@ -6,7 +6,6 @@ Shape legend: B images, C maps (classes, and the background where they exclude e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from medmm.config.schema import EncoderConfig, PreprocessConfig
 from medmm.config.segmentation import SegmentationConfig
 from medmm.errors import UsageError
 from medmm.models.image_encoder import build_backbone, stage_maps
+from medmm.models.precision import sound
 
 _FINEST = {2: 16, 3: 8}  # channels at full resolution, where a convolution costs most
 _NARROWEST = 16
@@ -45,7 +45,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, network: nn.Module, preprocess: PreprocessConfig, classes: int, multiple: int) -> None:
         super().__init__()
-        self.shallow = 2 * multiple
+        self.multiple = multiple
         if isinstance(network, UNet):  # under the name that every task's model has it by, so that runs can take it over
             self.encoder = nn.ModuleDict({"backbone": network.backbone})
         self.network = network
@@ -64,9 +64,7 @@ class Segmenter(nn.Module):
         """
         layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=layout)
-        # oneDNN's gradient of a bf16 convolution is garbage where a map is two voxels deep (torch 2.13, on a processor).
-        garbles = images.device.type == "cpu" and images.ndim == 5 and images.shape[2] <= self.shallow
-        with torch.autocast("cpu", enabled=False) if garbles else nullcontext():
+        with sound(images, images.shape[2] // self.multiple):
             logits: list[Tensor] = self.network(normalised)
         return [one.float() for one in logits]
 

@@ -12,17 +12,20 @@ from medmm.errors import CheckpointError
 from medmm.models.weights import load_tensors, refuse_pickles_in
 
 _WEIGHTS = "model/model.safetensors"
+_TAKEN = ("encoder.", "view")
 
 
 def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
-    """Copy what another run's model calls by the same name and gives the same shape; the rest stays as it is.
+    """Copy what another run's image encoder calls by the same name and gives the same shape.
+
+    Heads and language models stay as they are: their classes and tokens are the other run's own.
 
     Args:
         model: The model that is to be trained.
         run: Run directory, of any task.
 
     Returns:
-        Parameters of the image encoder that were taken, and all of it.
+        Parameters of the image encoder, with its marks of the views, that were taken, and all of it.
 
     Raises:
         CheckpointError: There are no weights, they are pickles, or nothing of the image encoder fits.
@@ -32,8 +35,8 @@ def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
         fix = "Give a run directory whose training ended."
         raise CheckpointError("the run has no weights", where="--init", fix=fix)
     theirs, ours = load_tensors(run / _WEIGHTS), model.state_dict()
-    fitting = {name: one for name, one in theirs.items() if name in ours and ours[name].shape == one.shape}
-    encoder = {name: tensor.numel() for name, tensor in ours.items() if name.startswith("encoder.")}
+    encoder = {name: tensor.numel() for name, tensor in ours.items() if name.startswith(_TAKEN)}
+    fitting = {name: theirs[name] for name in encoder if name in theirs and ours[name].shape == theirs[name].shape}
     taken = sum(size for name, size in encoder.items() if name in fitting)
     if not taken:
         raise CheckpointError(

@@ -148,9 +148,7 @@ def _last_number(default: Path) -> int:
     return max([int(match[1]) for match in found if match], default=int(default.exists()))
 
 
-def stage(
-    body: Callable[..., Mapping[str, Any] | None], *, data: str = _DATA, out: str = _OUT
-) -> Callable[..., None]:
+def stage(body: Callable[..., Mapping[str, Any] | None], *, data: str = _DATA, out: str = _OUT) -> Callable[..., None]:
     """Turn ``body(call, **own_options)`` into a command with the shared options, its errors turned into exit codes.
 
     Args:

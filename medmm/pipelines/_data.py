@@ -106,7 +106,8 @@ def show_pairing(result: indexing.IndexResult, console: Console) -> None:
         )
     if missing := counts["report_without_target"]:
         console.line(
-            f"  neither findings nor impression: {number_of(missing, 'report')} (notes without headings: target.whole_text=true)"
+            f"  neither findings nor impression: {number_of(missing, 'report')}"
+            " (notes without headings: target.whole_text=true)"
         )
     splits = ", ".join(f"{name} {number}" for name, number in result.splits.items())
     console.line(f"studies a split: {splits}")

@@ -10,7 +10,6 @@ import typer
 
 from medmm.errors import UsageError
 from medmm.pipelines import _cli
-from medmm.pipelines._console import number_of
 
 _OUT = "Folder to write to; if not given a new one, runs/index, runs/index-2 and so on."
 

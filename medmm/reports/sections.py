@@ -41,7 +41,7 @@ _PROSE = re.compile(rf"\s*(?:{_PROSE_WORDS}|{_PROSE_WORDS.upper()})\b")
 _COLON = re.compile("[:：]")
 _INLINE = frozenset(("indication", "comparison", "technique", "findings", "impression", "conclusion"))
 """Headings that need no full stop before them where they have a capital and a colon."""
-_RULE = re.compile(r"[ \t]*\n?[ \t]*[-=_*~]{3,}[ \t]*(?=\n)")
+_RULE = re.compile(r"[ \t]*\n?[ \t]*(?:[-=*~]{3,}|_{5,})[ \t]*(?=\n)")  # ___ stands for a word that was taken out
 _SENTENCE_STOPS = ".!?;。！？；"
 _WIDEST_HEADING = 70
 _MOST_WORDS = 6

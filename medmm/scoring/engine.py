@@ -134,9 +134,7 @@ def score_listing(
     _require_questions(config)
     header = {**_header(model, config), "input_hash": listing.hash()}
     with Ledger.open(out, identity(model, config), header, resume=resume) as ledger:
-        kind: type[Stream] = (
-            registry.resolve("stream", config.task) if config.task in registry.STREAMS else Stream
-        )
+        kind: type[Stream] = registry.resolve("stream", config.task) if config.task in registry.STREAMS else Stream
         stream = kind(listing, model, ledger, config.score, progress)
         status = "interrupted"
         try:

@@ -35,9 +35,7 @@ _CHEST_MM, _EXPECTED_SIDE = 340.0, 96
 _PROBED = 64  # pixels along each side of what the network's work is counted on
 
 
-def plan(
-    config: Config, manifest: Manifest | None, machine: Machine | None = None, number: int | None = None
-) -> Plan:
+def plan(config: Config, manifest: Manifest | None, machine: Machine | None = None, number: int | None = None) -> Plan:
     """Plan a run: what the images are brought to, how many are learned from at once, for how many steps.
 
     Args:
@@ -94,7 +92,9 @@ def _expected(config: Config) -> tuple[OutlineCode, CaseGrid]:
     shape = phantom.volume_shape
     spacing = phantom.volume_spacing_mm or (_CHEST_MM / shape[0], _CHEST_MM / min(shape[1:]))
     steps = config.segmentation.spacing_mm or (spacing[0], spacing[1], spacing[1])
-    sides = [side * old / new for side, old, new in zip(shape, (spacing[0], spacing[1], spacing[1]), steps, strict=True)]
+    sides = [
+        side * old / new for side, old, new in zip(shape, (spacing[0], spacing[1], spacing[1]), steps, strict=True)
+    ]
     patch = config.segmentation.patch or tuple(
         min(math.ceil(side / multiple) * multiple, _EXPECTED_SIDE) for side in sides
     )

@@ -59,3 +59,22 @@ def test_convolutions_lie_channels_last():
 def test_a_shape_of_other_dimensions_is_refused():
     with pytest.raises(ValueError, match="3 dimensions"):
         build_encoder(EncoderConfig(spatial_dims=3), (64, 64))
+
+
+def test_flat_maps_of_volumes_are_not_computed_in_bf16():
+    """Gradients of oneDNN's bf16 convolutions are garbage where a map is two voxels deep."""
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(spatial_dims=3, width=16), (32, 32, 32))
+    images = torch.randn(2, 1, 32, 32, 32)
+    weights = torch.randn(2, encoder.count, 16)
+    assert encoder.grid[0] == 2
+
+    def gradients(autocast):
+        encoder.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            (encoder(images).tokens_bnk.float() * weights).mean().backward()
+        return [weight.grad.clone() for weight in encoder.backbone.parameters() if weight.ndim > 1]
+
+    for half, full in zip(gradients(True), gradients(False), strict=True):
+        assert torch.isfinite(half).all()
+        assert torch.allclose(half, full, rtol=0.05, atol=0.05 * float(full.abs().max()))

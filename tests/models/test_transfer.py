@@ -26,11 +26,13 @@ def saved(model, folder):
     return folder
 
 
-def test_the_encoder_is_taken_and_a_head_of_other_classes_is_not(tmp_path):
-    theirs, ours = classifier(seed=1), classifier(("a", "b", "c"), seed=2)
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "d")])
+def test_the_encoder_is_taken_and_a_head_is_not(tmp_path, names):
+    theirs, ours = classifier(seed=1), classifier(names, seed=2)
     head = ours.head.queries.clone()
     taken, whole = take_over(ours, saved(theirs, tmp_path / "run"))
-    assert taken == whole == sum(one.numel() for one in ours.encoder.state_dict().values())
+    assert taken == whole == ours.view.numel() + sum(one.numel() for one in ours.encoder.state_dict().values())
+    assert torch.equal(ours.view, theirs.view)
     for name, tensor in ours.encoder.state_dict().items():
         assert torch.equal(tensor, theirs.encoder.state_dict()[name]), name
     assert torch.equal(ours.head.queries, head)

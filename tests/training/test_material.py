@@ -63,7 +63,5 @@ def test_fewer_are_chosen_by_the_seed_alone(tmp_path):
 
 def test_nothing_to_learn_from_says_what_there_is(tmp_path):
     manifest = made(tmp_path, [None] * 3)
-    with pytest.raises(
-        DataError, match="no training study has a report; got 3 training studies, 3 with images"
-    ):
+    with pytest.raises(DataError, match="no training study has a report; got 3 training studies, 3 with images"):
         chosen_studies(manifest, Config(), plan(Config(), 3))
