@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 _Job = TypeVar("_Job")
@@ -26,11 +27,21 @@ def in_order(
     if count == 1:
         yield from map(make, jobs)
         return
-    with ProcessPoolExecutor(count, initializer=_single_thread) as pool:
+    with _single_thread(), ProcessPoolExecutor(count) as pool:
         yield from pool.map(make, jobs, chunksize=chunk)
 
 
-def _single_thread() -> None:
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread in the processes that are forked meanwhile: they already fill the cores.
+
+    It is told here and not there: a forked process has none of its threads, and would wait for them for ever.
+    """
     import cv2
 
-    cv2.setNumThreads(1)  # the processes already fill the cores
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
