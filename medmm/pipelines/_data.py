@@ -100,10 +100,8 @@ def show_pairing(result: indexing.IndexResult, console: Console) -> None:
     elif lone:
         console.line(f"  without patient: {_studies(lone)}, each counts as its own patient")
     if shared := counts["patients_in_several_splits"]:
-        console.line(
-            f"warning: in several parts of the source's own split: {number_of(shared, 'patient')};"
-            " test figures will flatter"
-        )
+        lie = number_of(shared, "patient lies", "patients lie")
+        console.line(f"warning: {lie} in several parts of the source's own split; test figures will flatter")
     if missing := counts["report_without_target"]:
         console.line(
             f"  neither findings nor impression: {number_of(missing, 'report')}"

@@ -39,7 +39,7 @@ def require_free(out: Path, run: Path, split: str, *, replace: bool) -> None:
             where="--out",
             got=len(foreign),
             expected="an empty folder, or an earlier evaluation of the same run and split",
-            fix="Choose another --out, or leave it out.",
+            fix="Choose another --out.",
         )
     earlier = _metrics_in(out)
     if replace or not earlier:

@@ -20,7 +20,6 @@ from medmm.pipelines._console import Console
 Task = StrEnum("Task", {name: name for name in registry.TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = Task("report_gen")
 _OUT = "Run directory; if not given a new one, runs/TASK, runs/TASK-2 and so on, with --resume the last of them."
-_NOT_BROKEN = NOT_BROKEN = _cli.LACKING
 
 
 @partial(_cli.stage, out=_OUT)

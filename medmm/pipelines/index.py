@@ -10,6 +10,7 @@ import typer
 
 from medmm.errors import UsageError
 from medmm.pipelines import _cli
+from medmm.pipelines._console import number_of
 
 _OUT = "Folder to write to; if not given a new one, runs/index, runs/index-2 and so on."
 
@@ -33,9 +34,8 @@ def command(
 
     if call.dry_run:
         with _data.dry_manifest(config, call.console) as (_, counts):
-            call.console.line(
-                f"would index {counts['studies']} studies, {counts['images']} images, in under 1 GB of memory"
-            )
+            studies, images = number_of(counts["studies"], "study", "studies"), number_of(counts["images"], "image")
+            call.console.line(f"would index {studies}, {images}, in under 1 GB of memory")
             return {"dry_run": True, **counts}
     out = call.folder("runs/index")
     config = _data.ready(config, call.console)

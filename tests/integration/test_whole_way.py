@@ -172,7 +172,7 @@ def test_an_evaluation_names_what_it_could_not_read(place, tmp_path):
     said = medmm("evaluate", *words, "tracking.enabled=false", code=10, cwd=tmp_path)
     kept = [json.loads(line) for line in (tmp_path / "evaluation" / "quarantine.jsonl").read_text().splitlines()]
     assert [line["study_id"] for line in kept] == [tested]
-    assert "set aside: 1 images" in said.stdout
+    assert f"set aside: 1 x {kept[0]['reason']}; see {tmp_path / 'evaluation' / 'quarantine.jsonl'}" in said.stdout
     assert stat.S_IMODE((tmp_path / "evaluation" / "quarantine.jsonl").stat().st_mode) == 0o600
 
 

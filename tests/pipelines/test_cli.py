@@ -126,7 +126,7 @@ def test_what_the_package_warns_of_is_one_line(words, said):
     assert logging.getLogger("medmm").handlers == []
 
 
-EVALUATION = {"card": {"data_as_trained": True, "data_hash": "a" * 64}, "test": {"bleu4": 0.5}}
+EVALUATION = {"card": {"split": "test", "data_as_trained": True, "data_hash": "a" * 64}, "test": {"bleu4": 0.5}}
 
 
 def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypatch):
@@ -136,10 +136,12 @@ def test_figures_that_mlflow_cannot_take_are_shown_and_noted(tmp_path, monkeypat
     from medmm.config.schema import Config
     from medmm.pipelines import _data, evaluate
 
-    monkeypatch.setattr("medmm.training.records.read_config", lambda run: Config())
-    monkeypatch.setattr(_data, "manifest_of_run", lambda *given: None)
+    monkeypatch.setattr("medmm.training.records.read_config", lambda run, where: Config())
+    manifest = SimpleNamespace(path=tmp_path / "data" / "manifest.parquet", data_hash="a" * 64)
+    monkeypatch.setattr(_data, "manifest_of_run", lambda *given: manifest)
     result = SimpleNamespace(
         metrics=EVALUATION,
+        out=tmp_path,
         warnings=[],
         notes=(),
         broken=0,
@@ -164,6 +166,71 @@ def test_quiet_says_nothing():
         call.console.line("words")
 
     assert _run(body, "--quiet").output == ""
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code"),
+    [
+        ([], 0),
+        (["report_empty", "image_without_report", "report_without_image", "section_missing"], 0),
+        (["label_missing", "image_without_question", "question_without_image", "image_without_mask"], 0),
+        (["report_empty", "decode_failed"], 10),
+        (["file_missing"], 10),
+        ([Reason.REPORT_UNREADABLE], 10),
+    ],
+)
+def test_only_what_is_broken_ends_in_10(reasons, code):
+    assert _cli.exit_code(reasons) == code
+
+
+def test_a_folder_chosen_by_itself_is_named_and_the_last_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def body(call):
+        """Choose a folder."""
+        return {"out": call.folder("runs/x")}
+
+    def chosen(*words):
+        run = _run(body, "--json", *words)
+        return run.exit_code, json.loads(run.stdout)["out"], run.stderr
+
+    assert _run(body, "--resume").stderr == (
+        "error: --resume: there is nothing to go on with; got no folder runs/x."
+        " Add --out DIR, the folder of the run that was cut off, or leave --resume out.\n"
+    )
+    assert chosen() == (0, "runs/x", "writing in runs/x\n")
+    for name in ("runs/x", "runs/x-notes", "runs/x-1", "runs/xy-7"):
+        (tmp_path / name).mkdir(parents=True)
+    assert chosen("--resume") == (0, "runs/x", "going on in runs/x\n")
+    assert chosen() == (0, "runs/x-2", "writing in runs/x-2\n")
+    for number in (2, 10):
+        (tmp_path / f"runs/x-{number}").mkdir()
+    assert chosen() == (0, "runs/x-11", "writing in runs/x-11\n")
+    assert chosen("--resume") == (0, "runs/x-10", "going on in runs/x-10\n")
+    assert chosen("--resume", "--out", "mine") == (0, "mine", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "out"),
+    [
+        ("finetune", "phantom studies if not given", "runs/TASK"),
+        ("index", "phantom studies if not given", "runs/index"),
+        ("evaluate", "those that the run was trained on", "RUN/evaluation-SPLIT"),
+        ("score", "its studies lie in --input", "runs/score"),
+        ("phantom", "it makes studies and reads none", "runs/phantom"),
+    ],
+)
+def test_help_says_what_data_and_out_are_by_default(name, data, out):
+    said = " ".join(medmm(name, "--help").stdout.split())
+    assert data in said
+    assert out in said
+    assert ("phantom studies if not given" in said) == (name in ("finetune", "index"))
+
+
+def test_phantom_reads_no_data(tmp_path):
+    run = medmm("phantom", "--data", "table:t.csv", "--studies", "1", cwd=tmp_path)
+    assert (run.returncode, "error: --data: phantom makes studies and reads none" in run.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def _invoke(error, *words):

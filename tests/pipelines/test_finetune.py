@@ -44,3 +44,33 @@ def test_only_pairs_count_as_usable(tmp_path):
     manifests.build(studies, tmp_path / "m.parquet", SplitConfig(val=0.0), lambda rejection: None)
     manifest = manifests.Manifest.open(tmp_path / "m.parquet")
     assert (manifest.counts()["train"], usable(Config(), manifest)) == (4, 2)
+
+
+def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "manifest.parquet").write_text("")
+    run = dry(tmp_path, "--out", "full")
+    assert (run.returncode, "--out: the folder is not empty. Name another folder." in run.stderr) == (2, True)
+    run = dry(tmp_path, "--out", "full", "--resume")
+    assert (run.returncode, "the folder holds no run to go on with" in run.stderr) == (2, True)
+    run = dry(tmp_path, "--resume")
+    assert (run.returncode, "got no folder runs/report_gen" in run.stderr) == (2, True)
+
+
+def test_what_the_index_set_aside_counts_too(tmp_path, capsys):
+    from medmm.pipelines._cli import Invocation
+    from medmm.pipelines._console import Console
+    from medmm.pipelines.finetune import _told
+    from medmm.training.run import RunResult
+
+    (tmp_path / "data").mkdir()
+    call = Invocation(None, (), None, False, False, Console(), {}, False)
+    result = RunResult(tmp_path, 3, 1.0, 2.0, 3, {"report_empty": 2}, True)
+    for aside, code in (({"report_empty": 89}, 0), ({"report_empty": 89, "file_missing": 1}, 10)):
+        record = {"set_aside": {reason: {"count": number, "first": []} for reason, number in aside.items()}}
+        (tmp_path / "data" / "pairing.json").write_text(json.dumps(record))
+        said = _told(result, call)
+        assert (said["exit_code"], said["aside"], said["aside_by_index"]) == (code, {"report_empty": 2}, aside)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  set aside: 1 x file_missing; see {tmp_path / 'data' / 'quarantine.jsonl'}" in lines
+    assert f"  set aside: 2 x report_empty; see {tmp_path / 'quarantine.jsonl'}" in lines

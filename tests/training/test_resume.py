@@ -107,7 +107,7 @@ PLAN = plan(Config(), 100, Machine(2, False, "cpu")).as_dict()
         (PLAN | {"zeal": 3}, "unknown zeal"),
         ({key: value for key, value in PLAN.items() if key not in {"steps", "batch"}}, "missing steps, missing batch"),
         ({key: value for key, value in PLAN.items() if key != "steps"} | {"turns": 7}, "unknown turns, missing steps"),
-        (["steps"], f"missing {', missing '.join(list(PLAN)[:-2])}"),
+        (["steps"], f"missing {', missing '.join(list(PLAN)[:-3])}"),
     ],
 )
 def test_a_plan_of_another_version_is_refused_by_name(stored, got, small, manifest, tmp_path):

@@ -138,7 +138,7 @@ def test_the_record_says_from_what_with_what_and_where(tracked, manifest):
         assert record["versions"][name] == metadata.version(name)
     assert re.fullmatch(r"[0-9a-f]{64}", record["config_hash"])
     assert record["processor"]
-    assert (record["train"], record["validation"], record["aside"]) == (22, 6, 2)  # 30 of which 2 cannot be used
+    assert (record["train"], record["validation"], record["aside"]) == (22, 5, 2)  # 30 of which 2 cannot be used
     assert record["plan"]["steps"] == 6
 
 
@@ -177,7 +177,7 @@ def test_the_curves_are_a_picture_with_something_on_it(run):
 def test_the_card_says_what_the_run_is(run, manifest):
     card = (run / "MODEL_CARD.md").read_text()
     assert "Not a medical device" in card
-    assert "22 studies to learn from, 6 to validate; 2 studies and images set aside" in card
+    assert "22 studies to learn from, 5 to validate; 2 studies and images set aside" in card
     assert f"`{manifest.data_hash[:16]}`" in card
     assert f"`{manifest.split_hash[:16]}`" in card
     assert "6 of 6 steps of 4 studies" in card
