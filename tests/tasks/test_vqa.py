@@ -138,7 +138,7 @@ def test_it_learns_what_the_image_shows_and_what_the_question_says(make):
     task = make()
     data = dataset(task)
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
-    for step in range(60):
+    for step in range(150):
         torch.manual_seed(step)
         batch = data.batch(np.random.default_rng(step).permutation(24)[:12], None)
         task.model.train()
