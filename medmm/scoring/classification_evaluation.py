@@ -13,22 +13,19 @@ import numpy.typing as npt
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.data.pairing import write_quarantine
-from medmm.errors import DataError, UsageError
-from medmm.io import atomic
 from medmm.metrics import bootstrap
 from medmm.metrics.classification import ClassificationScores
-from medmm.scoring import baselines, class_card, class_plots, class_tables, lines
+from medmm.scoring import baselines, class_card, class_plots, class_tables, outputs
 from medmm.scoring.class_samples import ClassMaterial, gather
 from medmm.scoring.drafting import DraftingModel, Progress, draft_all
-from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others
+from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others, refuse_others, require_some
 from medmm.scoring.images import prepared
-from medmm.scoring.other_runs import METRICS, PREDICTIONS
 from medmm.scoring.reliability import Sureness, subgroups, sureness
 from medmm.scoring.samples import MOST_TRAINING
 from medmm.types import Prediction, Status
 
 Floats = npt.NDArray[np.float64]
-PAGE = "metrics.md"
+_EXPECTED = "studies with images and labels"
 _ENOUGH = 0.9
 """Share of the resamples that must have a figure for it to get an interval."""
 
@@ -72,8 +69,7 @@ def evaluate_model(  # noqa: PLR0913
     Raises:
         UsageError: ``others`` names a run: classifiers are not compared yet.
     """
-    if others is not None and others.named():
-        raise UsageError("only report generators are held against other runs", where=others.named()[0][0])
+    refuse_others(others)
     material, answers, compared, broken = _answer(model, manifest, config, split, out, progress)
     samples, names = material.samples, material.names
     truth, known = material.truth, material.known
@@ -114,15 +110,16 @@ def _answer(  # noqa: PLR0913, PLR0917
     """The split's studies, what the model says of them, and what costs no model."""
     names = tuple(model.finding_names)
     material = gather(manifest, split, config, names)
-    _require_some(material, split)
+    require_some(material.samples, material.left_out, split, _EXPECTED)
     training = gather(manifest, "train", config, names, MOST_TRAINING) if config.evaluate.baselines else None
     tested = {study.study_id for study in material.studies}
     studies = [*material.studies, *(training.studies if training else ())]
     with prepared(studies, config, out, progress) as images:
         broken = [one for one in images.rejections if one.study_id in tested]
+        outputs.begin(out)
         write_quarantine(out / QUARANTINE, broken)
         material.drop(images.unread)
-        _require_some(material, split)
+        require_some(material.samples, material.left_out, split, _EXPECTED)
         ids = [sample.study_id for sample in material.samples]
         predictions = draft_all(model, ids, images.views, config.generate.batch_size, progress)
         answers = Answers.of(predictions, names)
@@ -157,15 +154,6 @@ def _compared(
     return found
 
 
-def _require_some(material: ClassMaterial, split: str) -> None:
-    if not material.samples:
-        left = ", ".join(f"{number} x {name}" for name, number in material.left_out.items())
-        raise DataError(
-            f"no study of split '{split}' can be evaluated", where="manifest", got=left or "no study at all",
-            expected="studies with images and labels", fix="Choose another --split.",
-        )  # fmt: skip
-
-
 def _scorer(
     answers: Answers, truth: Floats, known: npt.NDArray[np.bool_], names: tuple[str, ...], config: Config
 ) -> ClassificationScores:
@@ -191,8 +179,10 @@ def _write(  # noqa: PLR0913, PLR0917
     out: Path, metrics: Mapping[str, Any], material: ClassMaterial, answers: Answers, found: Sureness,
     model: DraftingModel,
 ) -> None:  # fmt: skip
-    (out / METRICS).unlink(missing_ok=True)
     pictures = class_plots.draw(out, answers.probabilities, material.truth, material.known, material.names, found)
-    lines.rewrite(out / PREDICTIONS, material.lines(answers.probabilities, answers.called, answers.declined))
-    atomic.write_json(out / METRICS, metrics)
-    atomic.write_text(out / PAGE, class_tables.markdown(metrics, pictures))
+    outputs.write_figures(
+        out,
+        metrics,
+        material.lines(answers.probabilities, answers.called, answers.declined),
+        class_tables.markdown(metrics, pictures),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from medmm import registry
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
-from medmm.errors import MedmmError
+from medmm.errors import DataError, MedmmError, UsageError
 from medmm.scoring import tables
 from medmm.scoring.drafting import DraftingModel, Progress, adopt
 from medmm.scoring.markdown import Table
@@ -60,6 +60,39 @@ class Evaluation:
     out: Path
     broken: int = 0
     notes: tuple[str, ...] = ()
+
+
+def refuse_others(others: Others | None) -> None:
+    """Refuse runs to compare with, for tasks whose models cannot be compared yet.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if others is not None and others.named():
+        raise UsageError("only report generators are held against other runs", where=others.named()[0][0])
+
+
+def require_some(
+    samples: Sequence[object], left_out: Mapping[str, int], split: str, expected: str, **words: str
+) -> None:
+    """Refuse a split of which nothing can be evaluated.
+
+    Args:
+        samples: What can be.
+        left_out: Reason to number of studies that cannot.
+        split: The part of the data.
+        expected: What a study must have.
+        words: ``what`` is evaluated (a study), and another ``fix``.
+
+    Raises:
+        DataError: There is no sample.
+    """
+    if samples:
+        return
+    left = ", ".join(f"{number} x {name}" for name, number in left_out.items())
+    what, fix = words.get("what", "study"), words.get("fix", "Choose another --split.")
+    problem = f"no {what} of split '{split}' can be evaluated"
+    raise DataError(problem, where="manifest", got=left or "no study at all", expected=expected, fix=fix)
 
 
 class EvaluateModel(Protocol):

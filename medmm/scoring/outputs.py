@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,22 @@ def write(
         pictures.append(DIFFERENCES)
     atomic.write_json(out / METRICS, metrics)
     atomic.write_text(out / PAGE, tables.markdown(metrics, findings, metrics["card"]["warnings"], pictures))
+
+
+def begin(out: Path) -> None:
+    """Take an earlier evaluation's figures away, before anything else of it is replaced: what fails leaves none."""
+    (out / METRICS).unlink(missing_ok=True)
+
+
+def write_figures(out: Path, metrics: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], page: str) -> None:
+    """Write ``predictions.jsonl``, ``metrics.json`` and ``metrics.md``.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    lines.rewrite(out / PREDICTIONS, rows)
+    atomic.write_json(out / METRICS, metrics)
+    atomic.write_text(out / PAGE, page)
 
 
 def write_predictions(out: Path, samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.data.pairing import write_quarantine
-from medmm.errors import DataError
 from medmm.reports.labelers import choose_labeler
 from medmm.scoring import baselines, card, comparison, comparison_tables, doubts, outputs, tables
 from medmm.scoring.corpus import training_references
 from medmm.scoring.differences import differences
 from medmm.scoring.drafting import DraftingModel, Progress, draft_all
 from medmm.scoring.drafts import Drafts, copied, swapped
-from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others
+from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others, require_some
 from medmm.scoring.images import prepared
 from medmm.scoring.measures import Tools
 from medmm.scoring.other_runs import OtherRun, draft_anew, drafts_of, require_run
@@ -95,7 +94,7 @@ def _draft(  # noqa: PLR0913, PLR0917
     tested = {study.study_id for study in material.studies}
     with prepared([*material.studies, *training.studies], config, out, progress) as images:
         broken = [one for one in images.rejections if one.study_id in tested]
-        (out / outputs.METRICS).unlink(missing_ok=True)  # an earlier evaluation's: what fails from here on leaves none
+        outputs.begin(out)
         write_quarantine(out / QUARANTINE, broken)
         material.drop(images.unread)
         training.drop(images.unread)
@@ -107,17 +106,10 @@ def _draft(  # noqa: PLR0913, PLR0917
 
 
 def _require_some(material: Material, manifest: Manifest, split: str) -> None:
-    if material.samples:
-        return
-    left = ", ".join(f"{number} x {name}" for name, number in material.left_out.items())
-    counts = manifest.counts()
-    raise DataError(
-        f"no study of split '{split}' can be evaluated",
-        where="manifest",
-        got=left or "no study at all",
-        expected=f"studies with images and a target text; the splits hold {_named(counts)}",
-        fix="Choose another --split, or other target.sections.",
-    )
+    splits = _named(manifest.counts())
+    expected = f"studies with images and a target text; the splits hold {splits}"
+    fix = "Choose another --split, or other target.sections."
+    require_some(material.samples, material.left_out, split, expected, fix=fix)
 
 
 def _named(counts: Mapping[str, int]) -> str:

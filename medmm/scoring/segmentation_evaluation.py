@@ -13,18 +13,17 @@ from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.data.outline_code import OutlineCode
 from medmm.data.pairing import write_quarantine
-from medmm.errors import DataError, UsageError
+from medmm.errors import UsageError
 from medmm.io import atomic
 from medmm.metrics import bootstrap
 from medmm.metrics.segmentation import OutlineScores
-from medmm.scoring import baselines, lines, outline_tables
+from medmm.scoring import baselines, outline_tables, outputs
 from medmm.scoring.drafting import DraftingModel, Progress
-from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others
-from medmm.scoring.other_runs import METRICS, PREDICTIONS
-from medmm.scoring.outline_samples import OutlineMaterial, OutlineSample, outline_all, true_masks
+from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others, refuse_others, require_some
+from medmm.scoring.outline_samples import OutlineSample, outline_all, true_masks
 from medmm.tasks.segmentation import Segmentation
 
-PAGE = "metrics.md"
+_EXPECTED = "studies with images and masks"
 _AVERAGED_MASKS = 100  # training studies behind the average mask
 
 
@@ -45,14 +44,14 @@ def evaluate_model(  # noqa: PLR0913
     Raises:
         UsageError: ``others`` names a run: models that outline are not compared yet.
     """
-    if others is not None and others.named():
-        raise UsageError("only report generators are held against other runs", where=others.named()[0][0])
+    refuse_others(others)
     task = segmentation_of(model)
     with atomic.full_disk_named(out):
         out.mkdir(parents=True, exist_ok=True)
     material = outline_all(task, manifest, split, config, progress)
+    outputs.begin(out)
     write_quarantine(out / QUARANTINE, material.rejections)
-    _require_some(material, split)
+    require_some(material.samples, material.left_out, split, _EXPECTED)
     scorer = _scorer(task, [one.figures for one in material.samples], material.samples)
     drawn: Mapping[str, npt.NDArray[np.float64]] = {}
     if config.evaluate.bootstrap:
@@ -132,17 +131,5 @@ def _overlaps(
     return {name: float(values[0]) for name, values in _scorer(task, rows, samples).scores().items()}
 
 
-def _require_some(material: OutlineMaterial, split: str) -> None:
-    if not material.samples:
-        left = ", ".join(f"{number} x {name}" for name, number in material.left_out.items())
-        raise DataError(
-            f"no study of split '{split}' can be evaluated", where="manifest", got=left or "no study at all",
-            expected="studies with images and masks", fix="Choose another --split.",
-        )  # fmt: skip
-
-
 def _write(out: Path, metrics: Mapping[str, Any], samples: Sequence[OutlineSample]) -> None:
-    (out / METRICS).unlink(missing_ok=True)
-    lines.rewrite(out / PREDICTIONS, (one.line() for one in samples))
-    atomic.write_json(out / METRICS, metrics)
-    atomic.write_text(out / PAGE, outline_tables.markdown(metrics))
+    outputs.write_figures(out, metrics, (one.line() for one in samples), outline_tables.markdown(metrics))

@@ -14,19 +14,16 @@ import numpy.typing as npt
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.data.pairing import write_quarantine
-from medmm.errors import DataError, UsageError
-from medmm.io import atomic
 from medmm.metrics import bootstrap
 from medmm.metrics.answers import AnswerScores
-from medmm.scoring import baselines, lines, vqa_card, vqa_tables
+from medmm.scoring import baselines, outputs, vqa_card, vqa_tables
 from medmm.scoring.drafting import DraftingModel, Progress
-from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others
+from medmm.scoring.evaluation import QUARANTINE, Evaluation, Others, refuse_others, require_some
 from medmm.scoring.images import Prepared, prepared
-from medmm.scoring.other_runs import METRICS, PREDICTIONS
 from medmm.scoring.vqa_samples import QuestionSample, VqaMaterial, answers, gather
 
 Floats = npt.NDArray[np.float64]
-PAGE = "metrics.md"
+_EXPECTED = "studies with images and questions with answers"
 NO_IMAGE = "no_image"
 
 
@@ -78,14 +75,14 @@ def evaluate_model(  # noqa: PLR0913
     Raises:
         UsageError: ``others`` names a run: models that answer questions are not compared yet.
     """
-    if others is not None and others.named():
-        raise UsageError("only report generators are held against other runs", where=others.named()[0][0])
+    refuse_others(others)
     material = gather(manifest, split)
-    _require_some(material, split)
+    require_some(material.samples, material.left_out, split, _EXPECTED, what="question")
     with prepared(material.studies, config, out, progress) as images:
+        outputs.begin(out)
         write_quarantine(out / QUARANTINE, images.rejections)
         material.drop(images.unread)
-        _require_some(material, split)
+        require_some(material.samples, material.left_out, split, _EXPECTED, what="question")
         given = _given(model, material, images, config, progress)
     if config.evaluate.baselines and (training := gather(manifest, "train").samples):
         frequent = Counter(one.reference for one in training).most_common(1)[0][0]
@@ -131,18 +128,8 @@ def _given(
     return given
 
 
-def _require_some(material: VqaMaterial, split: str) -> None:
-    if not material.samples:
-        left = ", ".join(f"{number} x {name}" for name, number in material.left_out.items())
-        raise DataError(
-            f"no question of split '{split}' can be evaluated", where="manifest", got=left or "no study at all",
-            expected="studies with images and questions with answers", fix="Choose another --split.",
-        )  # fmt: skip
-
-
 def _write(out: Path, metrics: Mapping[str, Any], material: VqaMaterial, given: Mapping[str, list[str]]) -> None:
-    (out / METRICS).unlink(missing_ok=True)
     rows = zip(material.samples, given["model"], given[NO_IMAGE], strict=True)
-    lines.rewrite(out / PREDICTIONS, (sample.line(answer, blind) for sample, answer, blind in rows))
-    atomic.write_json(out / METRICS, metrics)
-    atomic.write_text(out / PAGE, vqa_tables.markdown(metrics))
+    outputs.write_figures(
+        out, metrics, (sample.line(answer, blind) for sample, answer, blind in rows), vqa_tables.markdown(metrics)
+    )

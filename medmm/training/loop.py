@@ -6,15 +6,12 @@ generators are seeded anew at every step, and all else that the next step depend
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +26,7 @@ from medmm.training.checkpoint import Standing, load_state, save_state
 from medmm.training.optim import Average, make_optimizer, named_moments, rate, restore_moments
 from medmm.training.pace import Pace
 from medmm.training.plan import Plan
+from medmm.training.repeatable import make_accelerator, seed_step
 from medmm.types import study_tag
 
 _AHEAD = 2  # batches that wait, made in a thread
@@ -270,32 +268,3 @@ class Loop:
         words = [f"loss {train[-1]['loss']:.3f}"] if train else []
         judged = validation[-1]["loss"] if validation else None  # a state has no word for NaN and says None
         return ", ".join(words + ([] if judged is None else [f"validation {judged:.3f}"]))
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch's generators by (seed, step, process), so that a step draws the same whenever it is done."""
-    digest = hashlib.blake2b(f"{seed}\0{step}\0{rank}".encode(), digest_size=8).digest()
-    torch.manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def make_accelerator(config: Config, plan: Plan) -> Any:
-    """Accelerate's view of the machine: one process, or those that ``torchrun`` has started.
-
-    Numbers are made repeatable: a fixed number of threads, and on a GPU the deterministic kernels.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    torch.set_num_threads(plan.threads)
-    if plan.device != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-        if ":" in plan.device:
-            os.environ["ACCELERATE_TORCH_DEVICE"] = plan.device
-    AcceleratorState._reset_state(True)  # an earlier run in this process may have used another precision
-    return Accelerator(
-        cpu=plan.device == "cpu",
-        mixed_precision="bf16" if plan.precision == "bf16" else "no",
-        gradient_accumulation_steps=config.train.accumulate,
-    )

@@ -52,6 +52,8 @@ def test_free_is_what_holds_nothing_or_an_evaluation_of_the_same(run, tmp_path):
     require_free(tmp_path / "same", run, "test", replace=False)
     (tmp_path / "same" / "metrics.json").unlink()  # one that was cut off
     require_free(tmp_path / "same", run, "test", replace=False)
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "same" / "data" / "manifest.parquet").is_file()  # looking changes nothing
 
 
 def test_another_evaluation_is_replaced_only_when_asked(run, tmp_path):

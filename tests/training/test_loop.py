@@ -13,8 +13,9 @@ from medmm.data.dataset import Sample, StudyDataset
 from medmm.errors import TrainingError
 from medmm.tasks.base import LossOutput
 from medmm.training.checkpoint import load_state
-from medmm.training.loop import Hooks, Loop, seed_step
+from medmm.training.loop import Hooks, Loop
 from medmm.training.plan import Machine, plan
+from medmm.training.repeatable import seed_step
 
 
 class Line(nn.Module):

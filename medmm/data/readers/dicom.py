@@ -10,10 +10,9 @@ without either has that of its structured report object. Segmentations and struc
 from __future__ import annotations
 
 import filecmp
-import itertools
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,16 @@ from medmm.data.headers import SLICED, Instance, read_headers
 from medmm.data.readers._beside import Places, is_report
 from medmm.data.readers._common import age_band, lone_patient_key, patient_key, sex_code, timelines
 from medmm.data.readers._documents import document_reports, is_document, object_name
-from medmm.data.readers._files import file_id, report_at, report_from, source_path
+from medmm.data.readers._files import file_id, source_path
 from medmm.data.readers._grouping import Groups
 from medmm.data.readers._instances import masks_of, other_kind, record_of, unreadable
 from medmm.data.readers._messages import is_messages, join_messages
 from medmm.data.readers._rows import Table, open_table
 from medmm.data.readers._stacks import images_of
+from medmm.data.readers._study_reports import dated, reports_of
 from medmm.errors import DataError, Reason, StudyError
 from medmm.io.header import DicomHeader
 from medmm.io.tree import walk
-from medmm.reports.dates import cell_date, report_date
 from medmm.types import ImageRef, Rejection, Report, Study
 
 _NO_IMAGE = frozenset({"SR", "DOC"})
@@ -244,12 +243,12 @@ def _study(
     images = list(images_of(study_id, headers))
     yield from (one for one in images if isinstance(one, Rejection))
     reports: list[Report] = []
-    yield from _reports(study_id, records, folders, reports)
+    yield from reports_of(study_id, records, folders, reports)
     documents = [Path(record["document"]) for record in records if "document" in record]
     yield from document_reports(study_id, documents, reports)
 
     if reports and placed[2] is not None:
-        reports[0] = _dated(reports[0], records, placed[2])
+        reports[0] = dated(reports[0], records, placed[2])
 
     def first(name: str) -> Any:
         return next((record[name] for record in headers if record[name] is not None), None)
@@ -266,36 +265,3 @@ def _study(
         days=placed[0],
         priors=placed[1],
     )
-
-
-def _dated(report: Report, records: Sequence[dict[str, Any]], day: date) -> Report:
-    """Say how many days after the study its report was made, by the table's column or by the text itself."""
-    cells = (cell_date(record.get("report_date") or "") for record in records)
-    made = next((found for found in cells if found), None) or report_date(report.raw)
-    return report if made is None else replace(report, days_after=(made - day).days)
-
-
-def _reports(
-    study_id: str, records: Sequence[dict[str, Any]], folders: Sequence[Path], reports: list[Report]
-) -> Iterator[Rejection]:
-    """Fill ``reports`` with one, the table's first row or the first file; yield what is no report or one too many.
-
-    Files of one name, as when ``.txt`` and ``.xml`` were both written, are one report; the first readable is taken.
-    """
-    texts = list(dict.fromkeys(record["report_text"] for record in records if "report_text" in record))
-    paths = sorted(Path(record["report_file"]) for record in records if "report_file" in record)
-    paths.sort(key=lambda path: path.with_suffix(""))
-    files = [list(own) for _, own in itertools.groupby(paths, key=lambda path: path.with_suffix(""))]
-    for sources in [*([text] for text in texts), *files]:
-        path = sources[0] if isinstance(sources[0], Path) else None
-        if reports:
-            detail = "the study has a report already; this one is not used"
-            yield Rejection(study_id, Reason.REPORT_SURPLUS, detail, path)
-            continue
-        for source in sources:
-            by_path = isinstance(source, Path)
-            found = report_at(source, study_id) if by_path else report_from(source, folders, study_id)
-            if isinstance(found, Report):
-                reports.append(found)
-                break
-            yield found
