@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-import medmm
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.reports.labelers import choose_labeler
 from medmm.reports.priors import find_prior_references
+from medmm.scoring import run_card
 from medmm.scoring.drafting import DraftingModel
 from medmm.scoring.samples import Material, truth_source
 from medmm.scoring.scores import BASE, SUMMARY, Sample, Scores
@@ -43,16 +41,11 @@ def describe(
     longest = min(config.model.decoder.max_tokens, config.generate.max_tokens)
     return {
         **describe_setting(config, split),
-        "split_hash": manifest.split_hash,
-        "split_as_trained": model.provenance.get("split_hash") == manifest.split_hash,
-        "data_hash": manifest.data_hash,
-        "data_as_trained": model.provenance.get("data_hash") == manifest.data_hash,
-        "reader": config.data.reader,
+        **run_card.describe_data(model, manifest, config),
         "truth": truth_source(config),
         "training_studies": training,
         "trained_labeler": trained_labeler(model),
         "targets_cut": targets_cut(model, references, longest),
-        "patients_in_several_splits": manifest.summary.counts.get("patients_in_several_splits", 0),
         "run": dict(model.provenance),
     }
 
@@ -129,8 +122,7 @@ def describe_setting(config: Config, split: str) -> dict[str, Any]:
         "bootstrap": evaluate.bootstrap,
         "generate": config.generate.model_dump(mode="json"),
         "seed": config.seed,
-        "medmm": medmm.__version__,
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        **run_card.describe_versions(_PACKAGES),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from medmm.metrics.classification import AVERAGED
 from medmm.scoring.baselines import NAMES
 from medmm.scoring.markdown import Table, interval, number, table
+from medmm.scoring.run_card import line_on_hashes, line_on_seeds, line_on_split, lines_on_programs
 
 _SUMMARY = (
     "accuracy",
@@ -99,19 +100,12 @@ _READING = (
 
 def _basis(card: Mapping[str, Any]) -> list[str]:
     counts = card["counts"]
-    left = ", ".join(f"{name} {count}" for name, count in counts["left_out"].items()) or "nothing"
     return [
-        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['studies']} studies of {counts['patients']}"
-        f" patients, {counts['images']} images; left out: {left}.",
-        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
-        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        line_on_split(card, f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images"),
+        line_on_hashes(card),
         f"Truth: {card['truth']}; labeler version {card['labeler_version']}.",
         f"Averages take in classes with at least {card['min_positives']} positives and negatives;"
         f" `sensitivity_at_specificity` is read at {card['specificity']:g}.",
-        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
-        " resamples.",
-        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
-        f"medmm {card['medmm']}, "
-        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
-        + f", device {card['device'] or 'unknown'}.",
+        line_on_seeds(card),
+        *lines_on_programs(card),
     ]

@@ -27,15 +27,9 @@ def warnings(card: Mapping[str, Any], scores: Scores, baselines: Mapping[str, Sc
         baselines: The baselines'.
     """
     said: list[str] = []
-    said.extend(_on_split(card))
+    said.extend(on_data(card))
     said.extend(_on_drafts(card["drafts"], card["counts"]["studies"]))
     said.extend(_on_baselines(scores, baselines))
-    if (patients := card["counts"]["patients"]) < LEAST_PATIENTS:
-        said.append(f"Only {patients} patients were evaluated: there are no intervals and no p-values.")
-    elif patients < _FEW_PATIENTS:
-        said.append(f"Only {patients} patients were evaluated: expect other numbers from other patients.")
-    if shared := card.get("patients_in_several_splits", 0):
-        said.append(f"{shared} patients lie in several splits: the figures are too good.")
     if (cut := card.get("targets_cut") or 0) > _OFTEN_CUT * card["counts"]["studies"]:
         said.append(f"{cut} references are longer than a draft may be; see generate.max_tokens.")
     said.extend(f"{note[0].upper()}{note[1:]}." for note in scores.notes)
@@ -75,6 +69,18 @@ def _on_words(drafts: Mapping[str, Any]) -> list[str]:
             f"{rate:.0%} of the drafts compare with an earlier study, which the model has not seen;"
             f" {drafts['prior_reference_rate_references']:.0%} of the references do."
         )
+    return said
+
+
+def on_data(card: Mapping[str, Any]) -> list[str]:
+    """What is to be said of the data, whatever the task."""
+    said = _on_split(card)
+    if (patients := card["counts"]["patients"]) < LEAST_PATIENTS:
+        said.append(f"Only {patients} patients were evaluated: there are no intervals and no p-values.")
+    elif patients < _FEW_PATIENTS:
+        said.append(f"Only {patients} patients were evaluated: expect other numbers from other patients.")
+    if shared := card.get("patients_in_several_splits", 0):
+        said.append(f"{shared} patients lie in several splits: the figures are too good.")
     return said
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-import medmm
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.metrics.segmentation import SIZE_NAMES, size_name
+from medmm.scoring import doubts
 from medmm.scoring.drafting import DraftingModel
 from medmm.scoring.markdown import Table, interval, number, table
 from medmm.scoring.outline_samples import OutlineMaterial, OutlineSample
+from medmm.scoring.run_card import (
+    describe_data,
+    describe_run,
+    describe_versions,
+    line_on_hashes,
+    line_on_seeds,
+    line_on_split,
+    lines_on_programs,
+)
 from medmm.tasks.segmentation import Segmentation
 
-_FEW_PATIENTS = 30
 _FOUND = 0.1  # share of a lesion from which on it counts as found
 _HEADS = {"most_frequent": "most frequent", "swapped_image": "swapped image"}
 _IMPLEMENTATIONS = {
@@ -37,20 +43,13 @@ def describe(  # noqa: PLR0913, PLR0917
     samples = material.samples
     shown = {name: sum(one.sizes[name][1] > 0 for one in samples) for name in task.code.classes}
     card: dict[str, Any] = {
-        "task": "segmentation",
-        "split": split,
-        "split_hash": manifest.split_hash,
-        "split_as_trained": model.provenance.get("split_hash") == manifest.split_hash,
-        "data_hash": manifest.data_hash,
-        "data_as_trained": model.provenance.get("data_hash") == manifest.data_hash,
-        "reader": config.data.reader,
+        **describe_run(model, config, split, trained, device),
+        **describe_data(model, manifest, config),
         "grid": task.grid.as_dict(),
         "lesions": list(task.lesions),
         "postprocessing": _postprocessing(task),
         "tolerance_mm": config.segmentation.tolerance_mm,
         "mirror": config.segmentation.mirror,
-        "bootstrap": config.evaluate.bootstrap,
-        "seed": config.seed,
         "counts": {
             "studies": len(samples),
             "patients": len({one.patient_key for one in samples}),
@@ -58,15 +57,8 @@ def describe(  # noqa: PLR0913, PLR0917
             "positives": shown,
             "left_out": dict(material.left_out),
         },
-        "patients_in_several_splits": manifest.summary.counts.get("patients_in_several_splits", 0),
-        "run": {**model.provenance, **trained},
-        "device": device,
         "implementations": _IMPLEMENTATIONS,
-        "medmm": medmm.__version__,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("torch", "monai", "numpy")},
-        },
+        **describe_versions(("torch", "monai", "numpy")),
     }
     return card | {"warnings": _warnings(card)}
 
@@ -79,15 +71,7 @@ def _postprocessing(task: Segmentation) -> dict[str, list[str]]:
 
 
 def _warnings(card: Mapping[str, Any]) -> list[str]:
-    said = []
-    if not (card["data_as_trained"] and card["split_as_trained"]) and card["split"] != "all":
-        said.append("The data or their split are not those of training: its patients may be among those tested.")
-    if card["split"] == "train":
-        said.append("These studies were trained on.")
-    if card["counts"]["patients"] < _FEW_PATIENTS:
-        said.append(f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from others.")
-    if shared := card["patients_in_several_splits"]:
-        said.append(f"{shared} patients lie in several splits: the figures are too good.")
+    said = doubts.on_data(card)
     if absent := [name for name, number in card["counts"]["positives"].items() if not number]:
         said.append(f"No study shows {', '.join(absent)}.")
     return said
@@ -179,19 +163,12 @@ def _reading(card: Mapping[str, Any]) -> str:
 
 def _basis(card: Mapping[str, Any]) -> list[str]:
     counts = card["counts"]
-    left = ", ".join(f"{name} {count}" for name, count in counts["left_out"].items()) or "nothing"
     cleaned = "; ".join(f"{name}: {' and '.join(done)}" for name, done in card["postprocessing"].items() if done)
     return [
-        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['studies']} studies of {counts['patients']}"
-        f" patients; left out: {left}.",
-        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
-        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        line_on_split(card, f"{counts['studies']} studies of {counts['patients']} patients"),
+        line_on_hashes(card),
         f"Chosen on validation: {cleaned or 'masks are left as they are drawn'}.",
         f"Surfaces agree within {card['tolerance_mm']:g} mm (pixels where the spacing is not known).",
-        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
-        " resamples.",
-        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
-        f"medmm {card['medmm']}, "
-        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
-        + f", device {card['device'] or 'unknown'}.",
+        line_on_seeds(card),
+        *lines_on_programs(card),
     ]

@@ -9,6 +9,7 @@ from medmm.metrics.finding_scores import MACRO
 from medmm.scoring.baselines import NAMES
 from medmm.scoring.comparison_tables import against_section, seeds_section
 from medmm.scoring.markdown import Table, finer, interval, number, table
+from medmm.scoring.run_card import line_on_hashes, line_on_seeds, line_on_split, lines_on_programs
 from medmm.scoring.scores import LESS_IS_BETTER, FindingRow, summary_names
 
 _PICTURES = {
@@ -149,12 +150,9 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
     otherwise = ", the whole text where there are no sections" if card["whole_text"] else ""
     priors = "; trained without comparisons with earlier studies" if card["trained_without_priors"] else ""
     words = f", vocabulary `{card['vocabulary_hash']}`" if card["vocabulary_hash"] else ""
-    left = ", ".join(f"{name} {number}" for name, number in counts["left_out"].items()) or "nothing"
     lines = [
-        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['studies']} studies of {counts['patients']}"
-        f" patients, {counts['images']} images; left out: {left}.",
-        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
-        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        line_on_split(card, f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images"),
+        line_on_hashes(card),
         f"Truth of the findings: {card['truth']}; drafts are read by labeler `{card['labeler']}` version"
         f" {card['labeler_version']}{words}.",
         f"Uncertain mentions count as {card['uncertain']} for the 14, 5 and all classes, else as not present.",
@@ -164,13 +162,11 @@ def _basis(card: Mapping[str, Any]) -> list[str]:
         f" in {drafts['identical_share']:.1%} of the studies (references: {drafts['identical_share_references']:.1%});"
         f" {drafts['words']:.1f} words on average (references: {drafts['words_references']:.1f}).",
         f"Averages take in findings with at least {card['min_positives']} positives.",
-        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
-        f" resamples; drafts written `{card['generate']['strategy']}`, at most"
-        f" {card['generate']['max_tokens']} tokens.",
-        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
-        f"medmm {card['medmm']}, "
-        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
-        + f", device {card['device'] or 'unknown'}.",
+        line_on_seeds(
+            card,
+            f"; drafts written `{card['generate']['strategy']}`, at most {card['generate']['max_tokens']} tokens",
+        ),
+        *lines_on_programs(card),
     ]
     if cut is not None:
         lines.insert(5, f"{cut} of {counts['studies']} references are longer than the model can write.")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
-import medmm
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.metrics.answers import KINDS, is_closed, kind_of
+from medmm.scoring import doubts
 from medmm.scoring.drafting import DraftingModel
+from medmm.scoring.run_card import describe_data, describe_run, describe_versions
 from medmm.scoring.vqa_samples import VqaMaterial
 
-_FEW_PATIENTS = 30
 _IMPLEMENTATIONS = {
     "accuracy": "medmm.metrics.answers, exact match of normalised answers",
     "kinds": "read from the words of question and answer",
@@ -28,27 +26,13 @@ def describe(  # noqa: PLR0913, PLR0917
 ) -> dict[str, Any]:  # fmt: skip
     """The card of ``metrics.json``, but for its warnings."""
     return {
-        "task": "vqa",
-        "split": split,
-        "split_hash": manifest.split_hash,
-        "split_as_trained": model.provenance.get("split_hash") == manifest.split_hash,
-        "data_hash": manifest.data_hash,
-        "data_as_trained": model.provenance.get("data_hash") == manifest.data_hash,
-        "reader": config.data.reader,
+        **describe_run(model, config, split, trained, device),
+        **describe_data(model, manifest, config),
         "image_share": model.config.vqa.image_share,
         "generate": config.generate.model_dump(mode="json"),
-        "bootstrap": config.evaluate.bootstrap,
-        "seed": config.seed,
         "counts": _counts(material),
-        "patients_in_several_splits": manifest.summary.counts.get("patients_in_several_splits", 0),
-        "run": {**model.provenance, **trained},
-        "device": device,
         "implementations": _IMPLEMENTATIONS,
-        "medmm": medmm.__version__,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("torch", "transformers", "numpy")},
-        },
+        **describe_versions(("torch", "transformers", "numpy")),
     }
 
 
@@ -74,17 +58,9 @@ def warnings(card: Mapping[str, Any], gain: Mapping[str, Any]) -> list[str]:
         card: As :func:`describe` gives it.
         gain: ``difference`` and ``ci95`` of the accuracy to that without image.
     """
-    said = []
-    if not (card["data_as_trained"] and card["split_as_trained"]) and card["split"] != "all":
-        said.append("The data or their split are not those of training: its patients may be among those tested.")
-    if card["split"] == "train":
-        said.append("These studies were trained on.")
-    if card["counts"]["patients"] < _FEW_PATIENTS:
-        said.append(f"Only {card['counts']['patients']} patients were evaluated: expect other numbers from others.")
+    said = doubts.on_data(card)
     if card["image_share"] == 0:
         said.append("This model was trained without images and sees none.")
     elif gain["difference"] <= 0 or ("ci95" in gain and gain["ci95"][0] <= 0):
         said.append("It is not shown that the images help: the same model without them does as well, within chance.")
-    if shared := card["patients_in_several_splits"]:
-        said.append(f"{shared} patients lie in several splits: the figures are too good.")
     return said

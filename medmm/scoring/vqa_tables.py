@@ -7,6 +7,7 @@ from typing import Any
 
 from medmm.metrics.answers import KINDS
 from medmm.scoring.markdown import Table, finer, interval, number, p_value, table
+from medmm.scoring.run_card import line_on_hashes, line_on_seeds, line_on_split, lines_on_programs
 
 BASELINES = ("no_image", "swapped_image", "most_frequent")
 """In the order in which they are shown."""
@@ -70,18 +71,17 @@ _READING = (
 
 def _basis(card: Mapping[str, Any]) -> list[str]:
     counts = card["counts"]
-    left = ", ".join(f"{name} {count}" for name, count in counts["left_out"].items()) or "nothing"
     return [
-        f"Split `{card['split']}` of reader `{card['reader']}`: {counts['questions']} questions on {counts['studies']}"
-        f" studies of {counts['patients']} patients, {counts['images']} images; left out: {left}.",
-        f"Data `{card['data_hash'][:16]}`, split `{card['split_hash'][:16]}`, weights"
-        f" `{str(card['run'].get('weights_sha256'))[:16]}`.",
+        line_on_split(
+            card,
+            f"{counts['questions']} questions on {counts['studies']} studies of {counts['patients']} patients,"
+            f" {counts['images']} images",
+        ),
+        line_on_hashes(card),
         f"In training {card['image_share']:.0%} of the questions were shown with their images.",
-        f"Training seed {card['run'].get('seed', 'unknown')}, evaluation seed {card['seed']}, {card['bootstrap']}"
-        f" resamples; answers written `{card['generate']['strategy']}`, at most"
-        f" {card['generate']['max_tokens']} tokens.",
-        "; ".join(f"{name}: {words}" for name, words in card["implementations"].items()) + ".",
-        f"medmm {card['medmm']}, "
-        + ", ".join(f"{name} {version}" for name, version in card["versions"].items())
-        + f", device {card['device'] or 'unknown'}.",
+        line_on_seeds(
+            card,
+            f"; answers written `{card['generate']['strategy']}`, at most {card['generate']['max_tokens']} tokens",
+        ),
+        *lines_on_programs(card),
     ]
