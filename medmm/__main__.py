@@ -11,10 +11,15 @@ from medmm.errors import ExitCode
 _SUMMARY = {
     "index": "pair scans with reports, split by patient, say what was not paired",
     "phantom": "make studies with known findings",
+    "pretrain": "learn from scans with their reports before anything is labelled",
     "finetune": "train a model, resumable at any step",
     "tune": "search for the settings that train best",
     "evaluate": "score a run with baselines and intervals",
     "score": "draft reports for a folder of studies",
+    "embed": "write embeddings of an archive and an index over them",
+    "probe": "say what a pretrained run learns from a few labelled studies",
+    "prompts": "search the words that a pretrained run tells findings by",
+    "search": "search an archive with words or with a picture",
 }
 
 
@@ -29,18 +34,22 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.stdout.write(f"medmm {__version__}\n")
         sys.exit(ExitCode.DONE)
-    if words[0] not in registry.STAGES:
-        near = difflib.get_close_matches(words[0], registry.STAGES, n=1)
+    known = (*registry.STAGES, *registry.TOOLS)
+    if words[0] not in known:
+        near = difflib.get_close_matches(words[0], known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        sys.stderr.write(f"error: no stage '{words[0]}'; expected {' | '.join(registry.STAGES)}.{hint}\n")
+        sys.stderr.write(f"error: no stage '{words[0]}'; expected {' | '.join(known)}.{hint}\n")
         sys.exit(ExitCode.USAGE)
-    registry.resolve("stage", words[0])(words[1:])
+    registry.resolve("tool" if words[0] in registry.TOOLS else "stage", words[0])(words[1:])
 
 
 def _help() -> None:
-    lines = "".join(f"  {name:<12}{_SUMMARY[name]}\n" for name in registry.STAGES)
+    stages, tools = (
+        "".join(f"  {name:<12}{_SUMMARY[name]}\n" for name in names) for names in (registry.STAGES, registry.TOOLS)
+    )
     sys.stdout.write(
-        f"usage: medmm STAGE [OPTIONS] [KEY.PATH=VALUE]...\n\nStages:\n{lines}\n'medmm STAGE --help' says more.\n"
+        f"usage: medmm STAGE [OPTIONS] [KEY.PATH=VALUE]...\n\nStages:\n{stages}\n"
+        f"Other commands, without KEY.PATH=VALUE:\n{tools}\n'medmm STAGE --help' says more.\n"
     )
 
 

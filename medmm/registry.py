@@ -11,11 +11,19 @@ from medmm.errors import UsageError
 STAGES = {
     "index": "medmm.pipelines.index:main",
     "phantom": "medmm.pipelines.phantom:main",
+    "pretrain": "medmm.pipelines.pretrain:main",
     "finetune": "medmm.pipelines.finetune:main",
     "tune": "medmm.pipelines.tune:main",
     "evaluate": "medmm.pipelines.evaluate:main",
     "score": "medmm.pipelines.score:main",
+    "embed": "medmm.pipelines.embed:main",
+    "probe": "medmm.pipelines.probe:main",
+    "prompts": "medmm.pipelines.prompts:main",
 }
+TOOLS = {
+    "search": "medmm.pipelines.search:main",
+}
+"""Commands that are no stage: they take neither a config nor ``key.path=value`` words."""
 READERS = {
     "phantom": "medmm.data.readers.phantom:read",
     "table": "medmm.data.readers.table:read",
@@ -29,10 +37,17 @@ READERS = {
     "nnunet": "medmm.data.readers.nnunet:read",
     "vqa-rad": "medmm.data.readers.vqa_rad:read",
 }
+TEXTS = {
+    "openi": "medmm.data.readers.openi:texts",
+}
 LABELS = {
     "phantom": "medmm.data.readers.phantom:labels",
     "decathlon": "medmm.data.readers.decathlon:labels",
     "nnunet": "medmm.data.readers.nnunet:labels",
+}
+CHANNELS = {
+    "decathlon": "medmm.data.readers.decathlon:channels",
+    "nnunet": "medmm.data.readers.nnunet:channels",
 }
 LAYOUTS = {
     "table": "medmm.data.phantom.layouts.table:write",
@@ -52,12 +67,18 @@ TASKS = {
     "classification": "medmm.tasks.classification:Classification",
     "vqa": "medmm.tasks.vqa:VisualQuestionAnswering",
     "segmentation": "medmm.tasks.segmentation:Segmentation",
+    "regression": "medmm.tasks.regression:Regression",
+    "pretraining": "medmm.tasks.pretraining:Pretraining",
 }
+KINDS = {("classification", "regression"): "regression"}
+"""Task and its kind to the entry of their own that they have among tasks and evaluations; ``--task`` knows no such."""
 EVALUATIONS = {
     "report_gen": "medmm.scoring.report_evaluation:evaluate_model",
     "classification": "medmm.scoring.classification_evaluation:evaluate_model",
     "vqa": "medmm.scoring.vqa_evaluation:evaluate_model",
     "segmentation": "medmm.scoring.segmentation_evaluation:evaluate_model",
+    "regression": "medmm.scoring.regression_evaluation:evaluate_model",
+    "pretraining": "medmm.scoring.pretraining_evaluation:evaluate_model",
 }
 GATHERERS = {
     "segmentation": "medmm.training.case_material:gather",
@@ -76,7 +97,8 @@ LABELERS = {
     "huggingface": "medmm.models.text_labeler:TextLabeler",
 }
 TABLES = {
-    "judge": JUDGES, "stage": STAGES, "reader": READERS, "labels": LABELS, "layout": LAYOUTS, "task": TASKS,
+    "judge": JUDGES, "stage": STAGES, "tool": TOOLS, "reader": READERS, "texts": TEXTS, "labels": LABELS,
+    "channels": CHANNELS, "layout": LAYOUTS, "task": TASKS,
     "evaluation": EVALUATIONS, "gatherer": GATHERERS, "planner": PLANNERS, "stream": STREAMS,
     "labeler": LABELERS,
 }  # fmt: skip

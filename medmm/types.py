@@ -67,6 +67,15 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that a model gives, and its interval, None where validation had too few studies; in the data's unit."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Half-open character range ``[start, end)`` in ``Report.raw``."""
 
@@ -188,6 +197,7 @@ class Study:
         days: Days since the patient's first study, None if unknown.
         priors: Ids of earlier studies of the patient.
         split: ``train``, ``val`` or ``test`` once assigned, else None.
+        values: Column of labels to its number, where it has one.
     """
 
     study_id: str
@@ -203,6 +213,7 @@ class Study:
     days: int | None = None
     priors: tuple[str, ...] = ()
     split: str | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -265,6 +276,8 @@ class Prediction:
         abstained: Whether the model declines to answer.
         provenance: Versions and hashes that lead back to the weights, config and preprocessing.
         notes: What a reader should know of it, such as the images that the model did not see and why.
+        values: Name to number, for runs that learned numbers.
+        confidence: Calibrated probability in [0, 1] that the answer is right, None for other tasks.
     """
 
     study_id: str
@@ -275,6 +288,8 @@ class Prediction:
     abstained: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    values: Mapping[str, Estimate] = field(default_factory=dict)
+    confidence: float | None = None
 
 
 def study_tag(study_id: str) -> str:

@@ -19,7 +19,10 @@ SMALL = {
         "encoder": {"width": 32},
         "findings": {"minimum": 2},
         "decoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 32},
+        "text": {"layers": 1, "width": 32, "heads": 2, "vocabulary": 300, "max_tokens": 64},
     },
+    "pretrain": {"width": 16},
+    "prompts": {"minimum": 2},
     "train": {
         "steps": 14, "batch_size": 4, "save_every": 4, "validate_every": 3, "ema": 0.9, "accumulate": 2, "lr": 3e-3,
         "workers": 0,

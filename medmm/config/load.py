@@ -137,6 +137,7 @@ def _known_files() -> set[str]:
         for root in (_PACKAGED, _REPOSITORY)
         if root.is_dir()
         for path in root.rglob("*.yaml")
+        if path.parent.name != "prompts"  # words that findings are asked with, and no settings
     }
 
 

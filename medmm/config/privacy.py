@@ -21,15 +21,23 @@ def deidentified(config: Config) -> dict[str, Any]:
 def without_places(config: Config) -> Config:
     """Copy without the tracking store, whose address may hold a password, and the folders of cache and evaluation.
 
-    Of the paths of a language model and of a run the last part stays.
+    Of the paths of language models, of published weights and of a run the last part stays.
     """
-    decoder = config.model.decoder
-    if decoder.source is not None:
-        decoder = decoder.model_copy(update={"source": PurePosixPath(decoder.source.replace("\\", "/")).name})
-    init = None if config.model.init is None else PurePosixPath(config.model.init.replace("\\", "/")).name
-    model = config.model.model_copy(update={"decoder": decoder, "init": init})
+    wanted = config.model
+    decoder = wanted.decoder.model_copy(update={"source": _last(wanted.decoder.source)})
+    text = wanted.text.model_copy(update={"source": _last(wanted.text.source)})
+    encoder = wanted.encoder.model_copy(update={"weights": _last(wanted.encoder.weights)})
+    parts = {"decoder": decoder, "text": text, "encoder": encoder, "init": _last(wanted.init)}
+    model = wanted.model_copy(update=parts)
     tracking = config.tracking.model_copy(update={"uri": None})
     cache = config.cache.model_copy(update={"root": None})
     evaluate = config.evaluate.model_copy(update={"bertscore_model": None})
-    update = {"model": model, "tracking": tracking, "cache": cache, "evaluate": evaluate, "labeler": LabelerConfig()}
+    pretrain = config.pretrain.model_copy(update={"texts": (config.pretrain.texts or "").partition(":")[0] or None})
+    prompts = config.prompts.model_copy(update={"file": None})
+    labeled = {"labeler": LabelerConfig(), "pretrain": pretrain, "prompts": prompts}
+    update = {"model": model, "tracking": tracking, "cache": cache, "evaluate": evaluate, **labeled}
     return config.model_copy(update=update)
+
+
+def _last(path: str | None) -> str | None:
+    return None if path is None else PurePosixPath(path.replace("\\", "/")).name

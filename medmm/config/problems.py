@@ -38,7 +38,7 @@ _EXPECTED = {  # kind of a problem, as pydantic names it, to what would have bee
 }
 _FORMS = {  # settings that a pattern checks
     "device": "auto|cpu|cuda[:N]",
-    "train.adapt": "full|head|last-N",
+    "train.adapt": "full|head|lora|last-N",
     "tune.objective": "val/NAME|settled/NAME",
 }
 _NEAR = 0.6  # share of letters in common

@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from medmm import registry
 from medmm.config.evaluation import EvaluateConfig, LabelerConfig
+from medmm.config.pretraining import FusionConfig, PretrainConfig, PromptsConfig, TextEncoderConfig
+from medmm.config.probing import ProbeConfig
 from medmm.config.segmentation import SegmentationConfig
 from medmm.config.sources import ColumnsConfig, DataConfig, Fraction, PhantomConfig, Section, SplitConfig
 from medmm.config.tasks import ClassificationConfig, ReliabilityConfig
@@ -44,6 +47,14 @@ class EncoderConfig(Section):
     width: int = Field(default=256, ge=16)
     """Channels of an image token."""
     dropout: Fraction = 0.0
+    weights: str | None = None
+    """File of published weights for densenet121, resnet18 or resnet50 (docs/weights.md); None starts at random."""
+
+    @model_validator(mode="after")
+    def _weights_are_of_such_networks(self) -> EncoderConfig:
+        if self.weights is not None and self.name not in ("densenet121", "resnet18", "resnet50"):
+            raise ValueError(f"weights are for densenet121, resnet18 and resnet50, and name is {self.name}")
+        return self
 
 
 class FindingHeadConfig(Section):
@@ -87,6 +98,8 @@ class ModelConfig(Section):
     encoder: EncoderConfig = EncoderConfig()
     findings: FindingHeadConfig = FindingHeadConfig()
     decoder: DecoderConfig = DecoderConfig()
+    text: TextEncoderConfig = TextEncoderConfig()
+    fusion: FusionConfig = FusionConfig()
     init: str | None = None
     """Run directory whose weights are taken where name and shape fit; None starts at random."""
     prefix_grid: int = Field(default=4, ge=1, le=32)
@@ -140,9 +153,12 @@ class TrainConfig(Section):
     warmup: Fraction = 0.05
     """Share of the steps with a rising learning rate; a cosine falls after it."""
     clip_norm: float = Field(default=1.0, gt=0)
-    adapt: str = Field(default="full", pattern=r"^(full|head|last-[1-9]\d?)$")
+    adapt: str = Field(default="full", pattern=r"^(full|head|lora|last-[1-9]\d?)$")
     """``full``: everything learns; ``head``: neither the encoder's backbone nor a language model that came with
-    weights; ``last-K``: their last K blocks do. For a run that starts from ``model.init``."""
+    weights; ``last-K``: their last K blocks do; ``lora``: of a language model that came with weights, low-rank
+    additions to its attention do, beside all else. For a run that starts from weights."""
+    lora_rank: int = Field(default=8, ge=1, le=256)
+    """Rank of these additions; they learn at ``lr``."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights; 0 switches it off. The average is what is evaluated and saved."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -211,7 +227,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     """Format of this file."""
-    task: Literal["report_gen", "classification", "vqa", "segmentation"] = "report_gen"
+    task: Literal["report_gen", "classification", "vqa", "segmentation", "pretraining"] = "report_gen"
     seed: int = Field(default=0, ge=0)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto``: cuda where there is one, else cpu."""
@@ -223,6 +239,9 @@ class Config(Section):
     reliability: ReliabilityConfig = ReliabilityConfig()
     segmentation: SegmentationConfig = SegmentationConfig()
     vqa: VqaConfig = VqaConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    prompts: PromptsConfig = PromptsConfig()
+    probe: ProbeConfig = ProbeConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     generate: GenerateConfig = GenerateConfig()
@@ -231,6 +250,11 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
     tracking: TrackingConfig = TrackingConfig()
     tune: TuneConfig = TuneConfig()
+
+    @property
+    def registered(self) -> str:
+        """The name under which the registry has the task: a kind that works otherwise has an entry of its own."""
+        return registry.KINDS.get((self.task, self.classification.kind), self.task)
 
     @model_validator(mode="after")
     def _encoder_takes_the_images(self) -> Config:

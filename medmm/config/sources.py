@@ -98,11 +98,25 @@ class ColumnsConfig(Section):
     view: str | None = None
     mask: str | None = None
     """Mask file, relative to ``data.mask_root``."""
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
+    """Names of classes, or numbers; several columns as ``[age, bmi]``."""
     question: str | None = None
     answer: str | None = None
     split: str | None = None
     """Holds train, val or test."""
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Take ``[age, bmi]`` of the command line, where names of columns are words and no YAML, for two columns."""
+        if not isinstance(given, str) or not (given.startswith("[") and given.endswith("]")):
+            return given
+        return tuple(name.strip() for name in given[1:-1].split(",") if name.strip())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of labels."""
+        return (self.label,) if isinstance(self.label, str) else self.label or ()
 
 
 class SplitConfig(Section):

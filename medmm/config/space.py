@@ -17,7 +17,7 @@ from medmm.errors import ConfigError
 # The same in all trials: what they are compared on, and what changes no weight.
 _SHARED = {
     "version", "task", "seed", "device", "data", "cache", "reliability", "generate", "labeler", "evaluate", "score",
-    "tracking", "tune",
+    "probe", "tracking", "tune",
 }  # fmt: skip
 
 

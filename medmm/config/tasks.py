@@ -14,8 +14,9 @@ Policy = Literal["ignore", "zeros", "ones", "soft"]
 class ClassificationConfig(Section):
     """``--task classification``: what is learned, from which labels, and how it is called."""
 
-    kind: Literal["multilabel", "single"] = "multilabel"
-    """``multilabel``: each class present or not; ``single``: exactly one class a study."""
+    kind: Literal["multilabel", "single", "regression"] = "multilabel"
+    """``multilabel``: each class present or not; ``single``: exactly one class a study; ``regression``: numbers of the
+    columns ``data.columns.label``. Of the settings below, none concerns numbers."""
     labels: Literal["auto", "given", "report", "both"] = "auto"
     """``given``: the label column, or the findings that the data bring as a table; ``report``: what the labeler reads
     in the target sections; ``both``: given, and the report's where nothing is given; ``auto``: given where any training
@@ -42,7 +43,8 @@ class ReliabilityConfig(Section):
     """What is fitted on validation so that a model knows what it does not know."""
 
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
-    """Share of the truly present, and of the truly absent, whose conformal set holds the truth."""
+    """Share of the truly present, and of the truly absent, whose conformal set holds the truth; of numbers, share of
+    the studies whose interval does."""
     most_wrong: Fraction = 0.0
     """Decline calls so that at most this share of the others is wrong, with 95% confidence; 0 declines none."""
     familiar: float = Field(default=0.99, gt=0.5, lt=1)

@@ -1,22 +1,27 @@
 """The grid that a segmentation model sees images on, and the way there and back. Edges of images stay edges.
 
-Shape legend: S spatial axes, (H, W) or (D, H, W), C classes.
+Shape legend: S spatial axes, (H, W) or (D, H, W), C channels, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.case_channels import images_of, is_file_a_channel, read_channels
 from medmm.errors import ImageError, Reason
 from medmm.io.image import read_image
 from medmm.types import Image, ImageSource
 
-_LOW, _HIGH = 0.5, 99.5  # per cent of an image's values between which it is shown, as nnU-Net clips CT
+ONE_CHANNEL = ("image",)
+_DARKEST, _BRIGHTEST = -4.0, 6.0  # standard deviations about the mean that 0 and 1 stand for where units say nothing
+_EMPTY = 0.25  # share of zeros from which on they are what was cut away around a patient, as nnU-Net has it
+_MOST_VALUES = 4_000_000  # of a channel, that mean and deviation are taken from
+Range = tuple[float, float]
 Array = npt.NDArray[np.float32]
 
 
@@ -27,13 +32,15 @@ class CaseGrid:
     Attributes:
         patch: Pixels or voxels that the network sees at once, along S.
         spacing_mm: Of volumes, along D, H and W; None: projections, which are stretched to ``patch``.
-        low, high: Modality's units that become 0 and 1; None: each volume's own 0.5 and 99.5 per cent.
+        ranges: Of volumes, for each channel: modality's units that become 0 and 1; None: each volume's own mean and
+            standard deviation decide. Empty: None for each.
+        channels: Names of an image's channels, in their order.
     """
 
     patch: tuple[int, ...]
     spacing_mm: tuple[float, ...] | None = None
-    low: float | None = None
-    high: float | None = None
+    ranges: tuple[Range | None, ...] = ()
+    channels: tuple[str, ...] = ONE_CHANNEL
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> CaseGrid:
@@ -44,48 +51,73 @@ class CaseGrid:
         """
         spacing = said["spacing_mm"]
         millimetres = None if spacing is None else tuple(float(step) for step in spacing)
-        return cls(tuple(int(side) for side in said["patch"]), millimetres, said["low"], said["high"])
+        patch = tuple(int(side) for side in said["patch"])
+        if "low" in said:  # as the first format had it
+            if said["low"] is None and spacing is not None:
+                raise ValueError("volumes were normalised in another way")
+            return cls(patch, millimetres, () if said["low"] is None else ((said["low"], said["high"]),))
+        ranges = tuple(None if one is None else (float(one[0]), float(one[1])) for one in said["ranges"])
+        return cls(patch, millimetres, ranges, tuple(map(str, said["channels"])))
 
     def as_dict(self) -> dict[str, Any]:
         """The grid as JSON holds it."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        said = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return said | {"ranges": [None if one is None else list(one) for one in self.ranges]}
 
     def words(self) -> str:
         """The grid as people read it."""
         patch = " x ".join(map(str, self.patch))
+        several = "" if len(self.channels) == 1 else f" of {len(self.channels)} channels ({', '.join(self.channels)})"
         if self.spacing_mm is None:
-            return f"images stretched to {patch} pixels"
+            return f"images{several} stretched to {patch} pixels"
         spacing = " x ".join(f"{step:g}" for step in self.spacing_mm)
-        shown = f"{_LOW:g} to {_HIGH:g}% of each" if self.low is None else f"{self.low:g} to {self.high:g}"
-        return f"volumes at {spacing} mm in patches of {patch} voxels; values from {shown}"
+        shown = [self._range(number) for number in range(len(self.channels))]
+        words = dict.fromkeys("by their own mean" if one is None else f"from {one[0]:g} to {one[1]:g}" for one in shown)
+        return f"volumes{several} at {spacing} mm in patches of {patch} voxels; values {', '.join(words)}"
 
     @property
     def volumes(self) -> bool:
         """Whether it is for volumes."""
         return len(self.patch) == 3
 
+    def images_of(self, sources: Sequence[ImageSource]) -> list[ImageSource]:
+        """What a study's images are read from, all channels of one together."""
+        return images_of(sources, len(self.channels))
+
     def read(self, source: ImageSource) -> Image:
         """Read an image as it is, to be :meth:`prepared <prepare>`.
 
+        Args:
+            source: A file, a folder, the slices of a volume, or a file for each channel.
+
         Returns:
-            ``[1, *S]``; volumes in the modality's units, turned to head, front and right; projections in [0, 1].
+            ``[C, *S]``; volumes in the modality's units, turned to head, front and right; projections in [0, 1].
 
         Raises:
-            ImageError: It cannot be read, is of another kind than the grid, or a volume without spacing.
+            ImageError: It cannot be read, is of another kind than the grid, has another number of channels, or is a
+                volume without spacing.
         """
+        if isinstance(source, tuple) and is_file_a_channel(source):
+            image = read_channels(source, self._read_one)
+        else:
+            image = self._read_one(source)
+        if len(image.array) != len(self.channels):
+            expected = f"{len(self.channels)} ({', '.join(self.channels)})"
+            raise ImageError(Reason.DIMENSIONS_MISMATCH, "an image of another number of channels",
+                             got=len(image.array), expected=expected)  # fmt: skip
+        return image
+
+    def _read_one(self, source: ImageSource) -> Image:
         image = read_image(source, window=None if self.volumes else "auto")
         if image.array.ndim == 4 and not self.volumes and image.array.shape[1] == 1:
-            image = Image(image.array[:, 0], image.affine, image.spacing_mm, image.header, image.notes)
+            image = replace(image, array=image.array[:, 0])
         if (image.array.ndim == 4) != self.volumes:
             kinds = ("a projection", "a volume")
             raise ImageError(Reason.DIMENSIONS_MISMATCH, "an image of the wrong kind",
                              got=kinds[not self.volumes], expected=kinds[self.volumes])  # fmt: skip
         if self.volumes and image.spacing_mm is None:
             raise ImageError(Reason.GEOMETRY_MISSING, "a volume whose voxels have no size")
-        if len(image.array) == 1:
-            return image
-        note = f"The first of {len(image.array)} channels is looked at."
-        return Image(image.array[:1], image.affine, image.spacing_mm, image.header, (*image.notes, note))
+        return image
 
     def shape(self, image: Image) -> tuple[int, ...]:
         """Size of an image on the grid, along S."""
@@ -95,16 +127,34 @@ class CaseGrid:
         return tuple(max(1, round(side * old / new)) for side, old, new in steps)
 
     def prepare(self, image: Image) -> Array:
-        """Bring an image that :meth:`read` gave to the grid: float32 of :meth:`shape` in [0, 1]."""
-        values = stretch(image.array[0], self.shape(image))
-        low, high = (0.0, 1.0) if not self.volumes else (self.low, self.high)
-        if low is None or high is None:
-            finite = values[np.isfinite(values)]
-            low, high = (
-                np.percentile(finite[:: max(1, finite.size // 1_000_000)], (_LOW, _HIGH)) if finite.size else (0, 1)
-            )
-        scaled = (np.nan_to_num(values) - np.float32(low)) / np.float32(max(high - low, 1e-6))
-        return np.clip(scaled, 0, 1, out=scaled)
+        """Bring an image that :meth:`read` gave to the grid: ``[C, *S]`` float32 of :meth:`shape` in [0, 1]."""
+        shape = self.shape(image)
+        found = np.empty((len(image.array), *shape), np.float32)
+        for number, values in enumerate(image.array):
+            low, high = (self._range(number) or own_range(values)) if self.volumes else (0.0, 1.0)
+            scaled = (np.nan_to_num(stretch(values, shape)) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+            np.clip(scaled, 0, 1, out=found[number])
+        return found
+
+    def _range(self, channel: int) -> Range | None:
+        return self.ranges[channel] if self.ranges else None
+
+
+def own_range(values: npt.NDArray[Any]) -> Range:
+    """What 0 and 1 stand for in a channel whose unit says nothing: 4 standard deviations below and 6 above its mean.
+
+    Where a quarter of the voxels and more are 0, these are what was cut away around the patient and are left out of
+    both (Isensee et al. 2021).
+    """
+    finite = values[np.isfinite(values)]
+    finite = finite[:: max(1, finite.size // _MOST_VALUES)]
+    kept = finite[finite != 0]
+    if finite.size - kept.size < _EMPTY * finite.size or not kept.size:
+        kept = finite
+    if not kept.size:
+        return 0.0, 1.0
+    mean, deviation = float(kept.mean(dtype=np.float64)), max(float(kept.std(dtype=np.float64)), 1e-6)
+    return mean + _DARKEST * deviation, mean + _BRIGHTEST * deviation
 
 
 def stretch(values: npt.NDArray[Any], shape: Sequence[int]) -> Array:
@@ -144,9 +194,9 @@ def restore(scores: Array, shape: Sequence[int], decide: Callable[[Array], npt.N
     """Bring scores back to an image's own grid, a plane at a time, and decide there: edges are finer than the model's.
 
     Args:
-        scores: ``[C, *S]`` on the model's grid.
+        scores: ``[K, *S]`` on the model's grid.
         shape: The image's.
-        decide: From ``[C, H, W]`` to ``[H, W]``.
+        decide: From ``[K, H, W]`` to ``[H, W]``.
 
     Returns:
         What was decided, ``[*S]`` of ``shape``.

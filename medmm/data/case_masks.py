@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.case_channels import is_placed, lie_apart
+from medmm.data.outline_code import IGNORE
 from medmm.errors import ImageError, Reason
 from medmm.io import resample
 from medmm.io.image import Format, read_image, sniff
@@ -20,7 +22,6 @@ from medmm.types import Image, Study
 
 LABEL_MAP = "label"
 """Name of a study's mask whose voxels hold a value a structure, where it also has others."""
-_SAME_PLACE = 0.1  # voxels that two affines may differ by along an edge and still be one grid
 _SHOWN = 8
 Mask = npt.NDArray[np.bool_]
 Labels = Mapping[str, Sequence[int]]
@@ -32,7 +33,7 @@ def named_masks(study: Study, labels: Labels) -> tuple[str, ...]:
     names = dict.fromkeys(labels if valued else ())
     for name, path in others.items():
         names.update(dict.fromkeys(_dicom_names(path) if _is_dicom(path) else [name]))
-    return tuple(names)
+    return tuple(name for name in names if name != IGNORE)
 
 
 def read_masks(study: Study, image: Image, labels: Labels, classes: Sequence[str]) -> dict[str, Mask]:
@@ -45,7 +46,8 @@ def read_masks(study: Study, image: Image, labels: Labels, classes: Sequence[str
         classes: Structures that are wanted.
 
     Returns:
-        Class to ``[*S]`` on the image's grid; a class without a mask is left out: the study does not show it.
+        Class to ``[*S]`` on the image's grid; a class without a mask is left out: the study does not show it. Voxels
+        that nobody has labelled are the mask :data:`~medmm.data.outline_code.IGNORE`, beside others.
 
     Raises:
         ImageError: A file cannot be read; ``DIMENSIONS_MISMATCH``: it lies on another grid and nothing says how;
@@ -53,17 +55,18 @@ def read_masks(study: Study, image: Image, labels: Labels, classes: Sequence[str
     """
     valued, others = _sorted_out(study, labels)
     found: dict[str, Mask] = {}
+    wanted = {*classes, IGNORE}
     for path in valued:
         values = aligned(path, image)
         _refuse_unknown(values, labels)
-        for name in set(classes) & set(labels):
+        for name in wanted & set(labels):
             found[name] = found.get(name, False) | np.isin(values, labels[name])
     for name, path in others.items():
         if _is_dicom(path):
-            found |= {key: mask for key, mask in _dicom_masks(path, image).items() if key in classes}
-        elif name in classes:
+            found |= {key: mask for key, mask in _dicom_masks(path, image).items() if key in wanted}
+        elif name in wanted:
             found[name] = aligned(path, image) != 0
-    return found
+    return found if set(found) - {IGNORE} else {}
 
 
 def aligned(path: Path, image: Image) -> npt.NDArray[np.float32]:
@@ -76,10 +79,10 @@ def aligned(path: Path, image: Image) -> npt.NDArray[np.float32]:
     shape = image.array.shape[1:]
     array = mask.array[:, 0] if mask.array.ndim == 4 and len(shape) == 2 and mask.array.shape[1] == 1 else mask.array
     same = array.shape[1:] == shape
-    placed = _is_placed(mask) and _is_placed(image)
+    placed = is_placed(mask) and is_placed(image)
     if len(array) != 1:
         raise _mismatch("a mask of several channels", array.shape, shape)
-    if same and not (placed and _apart(mask, image)):
+    if same and not (placed and lie_apart(mask, image)):
         return array[0]
     if not placed or array.ndim != len(shape) + 1:
         raise _mismatch("the mask's grid is not the image's, and nothing says how one lies on the other",
@@ -104,21 +107,6 @@ def _sorted_out(study: Study, labels: Labels) -> tuple[tuple[Path, ...], dict[st
 
 def _is_dicom(path: Path) -> bool:
     return sniff(path) is Format.DICOM
-
-
-def _is_placed(image: Image) -> bool:
-    """Whether the file itself says where its voxels lie; a NIfTI header without sform and qform does not."""
-    return image.affine is not None and not any("does not say how the volume lies" in note for note in image.notes)
-
-
-def _apart(mask: Image, image: Image) -> bool:
-    """Whether two affines put the corners of one grid at different places."""
-    assert mask.affine is not None
-    assert image.affine is not None
-    sides = (1, *image.array.shape[1:])[-3:]
-    corners = np.array(np.meshgrid(*[(0, side - 1) for side in sides])).reshape(3, -1)
-    across = np.linalg.inv(image.affine) @ mask.affine @ np.vstack([corners, np.ones(corners.shape[1])])
-    return bool(np.abs(across[:3] - corners).max() > _SAME_PLACE)
 
 
 def _refuse_unknown(values: npt.NDArray[Any], labels: Labels) -> None:

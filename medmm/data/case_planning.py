@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import Config
-from medmm.data.case_grid import CaseGrid
-from medmm.data.case_masks import Labels, named_masks, read_masks
+from medmm.data.case_channels import images_of
+from medmm.data.case_grid import ONE_CHANNEL, CaseGrid
+from medmm.data.case_masks import Labels, read_masks
+from medmm.data.case_reading import CaseReaders, Request, files_read
+from medmm.data.outline_code import IGNORE
 from medmm.errors import DataError, ImageError, Reason
 from medmm.io.image import read_image
-from medmm.types import Image, Study
+from medmm.types import ImageSource, Study
 
 _LOOKED_AT = 16  # training images
 _VALUES = 20_000  # of each that are kept
@@ -29,18 +32,19 @@ _HOUNSFIELD = -200.0  # no MR or PET goes below; CT does, in every lung and outs
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What one volume says: its size, spacing, and some values within its masks."""
+class Look:
+    """What one volume says: its size, spacing, and of each channel some values within its masks and the lowest."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     inside: npt.NDArray[np.float32]
-    lowest: float
+    lowest: tuple[float, ...]
 
 
-def plan_grid(
-    config: Config, studies: Sequence[Study], labels: Labels, classes: Sequence[str], most_voxels: int, multiple: int
-) -> CaseGrid:
+def plan_grid(  # noqa: PLR0913 - what a grid depends on
+    config: Config, studies: Sequence[Study], labels: Labels, classes: Sequence[str], most_voxels: int, multiple: int,
+    channels: Sequence[str] = (),
+) -> CaseGrid:  # fmt: skip
     """Plan the grid.
 
     Args:
@@ -50,53 +54,89 @@ def plan_grid(
         classes: What is outlined.
         most_voxels: Voxels of a patch that the machine has room for.
         multiple: Of which the sides of a patch must be multiples.
+        channels: Names of an image's channels, as the layout has them; empty: they are counted.
 
     Raises:
         DataError: None of the images can be read.
     """
     size, depth = _up(config.preprocess.size, multiple), config.preprocess.depth
-    if depth is None and not shows_volumes(studies):
-        return CaseGrid((size, size))
-    looks = _looks(studies, labels, classes)
+    with CaseReaders(1 if config.train.workers != 0 else 0) as readers:
+        volumes, number = _kind(readers, studies, len(channels))
+        names = named_channels(channels, number)
+        if depth is None and not volumes:
+            return CaseGrid((size, size), channels=names)
+        looks = _looks(readers, studies, labels, classes, names)
     wanted = config.segmentation
     spacing: tuple[float, ...] = wanted.spacing_mm or _spacing(looks, most_voxels * _MOST_PATCHES)
     extents = [np.multiply(look.shape, look.spacing_mm) for look in looks]
     median: list[float] = (np.median(extents, axis=0) / spacing).tolist()
     patch: tuple[int, ...] | None = wanted.patch or ((depth, size, size) if depth is not None else None)
     patch = patch or _patch(median, spacing, most_voxels, multiple)
-    low, high = _range(looks)
-    return CaseGrid(tuple(_up(side, multiple) for side in patch), tuple(spacing), low, high)
+    ranges = tuple(_range(looks, number, name) for number, name in enumerate(names))
+    return CaseGrid(tuple(_up(side, multiple) for side in patch), tuple(spacing), ranges, names)
 
 
-def shows_volumes(studies: Iterable[Study]) -> bool:
-    """Whether the first image that can be read is a volume.
+def named_channels(names: Sequence[str], number: int) -> tuple[str, ...]:
+    """Names of so many channels: those of the layout where there are as many, else numbers."""
+    if len(names) == number:
+        return tuple(names)
+    return ONE_CHANNEL if number == 1 else tuple(f"channel_{place}" for place in range(number))
+
+
+def _kind(readers: CaseReaders, studies: Iterable[Study], named: int) -> tuple[bool, int]:
+    """Whether the first image that can be read is a volume, and its number of channels.
 
     Raises:
         DataError: None can be read.
     """
     seen: set[Reason] = set()
     for study in studies:
+        sources = [image.source for image in study.images]
+        files = len(images_of(sources, named)) < len(sources)
         try:
-            array = read_image(study.images[0].source, window=None).array
+            volume, channels = readers.ask(Request(f"{__name__}:kind_of", files_read(sources[0]), (sources[0],)))
         except ImageError as error:
             seen.add(error.reason)
             continue
-        return array.ndim == 4 and array.shape[1] > 1
+        return volume, len(sources) if files else channels
     got = ", ".join(sorted(map(str, seen))) or "no study"
     raise DataError("no training image can be read", where="data", got=got)
 
 
-def choose_classes(studies: Sequence[Study], labels: Labels, wanted: Sequence[str]) -> tuple[str, ...]:
+def kind_of(source: ImageSource) -> tuple[bool, int]:
+    """Whether an image is a volume, and its number of channels.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    array = read_image(source, window=None).array
+    return array.ndim == 4 and array.shape[1] > 1, len(array)
+
+
+def choose_classes(
+    studies: Sequence[Study], labels: Labels, wanted: Sequence[str], workers: int = 0
+) -> tuple[str, ...]:
     """Classes that training studies show: those that are wanted, else all that the data name.
+
+    Args:
+        studies: The training studies.
+        labels: Structure to the values of its voxels.
+        wanted: Classes; empty: all.
+        workers: Processes that look at masks; 0 looks in this one.
 
     Raises:
         DataError: A class that is wanted is shown by no training study; or there is none at all.
     """
-    named: dict[str, None] = {}
-    for study in studies:
-        named.update(dict.fromkeys(named_masks(study, labels)))
-    candidates = list(wanted) or [name for name in labels if name in named] or sorted(named)
-    shown = _shown(studies, labels, [name for name in candidates if name in named])
+    with CaseReaders(min(1, workers)) as readers:
+        named: dict[str, None] = {}
+        for study in studies:
+            names = Request("medmm.data.case_masks:named_masks", tuple(study.masks.values()), (study, labels))
+            try:
+                named.update(dict.fromkeys(readers.ask(names)))
+            except ImageError:
+                continue  # set aside with its reason when the cases are made
+        candidates = list(wanted) or [name for name in labels if name in named] or sorted(named)
+        shown = _shown(readers, studies, labels, [name for name in candidates if name in named])
     missing = [name for name in candidates if name not in shown]
     if (wanted and missing) or not shown:
         what = "no training study shows this class" if missing else "no training study has a mask that can be read"
@@ -106,44 +146,65 @@ def choose_classes(studies: Sequence[Study], labels: Labels, wanted: Sequence[st
     return tuple(name for name in candidates if name in shown)
 
 
-def _shown(studies: Sequence[Study], labels: Labels, candidates: Sequence[str]) -> list[str]:
+def _shown(readers: CaseReaders, studies: Sequence[Study], labels: Labels, candidates: Sequence[str]) -> list[str]:
     """Candidates that masks show; label maps are read until all are found."""
     shown = {name for study in studies for name in candidates if name in study.masks and name not in labels}
     for study in studies:
         if shown >= set(candidates):
             break
+        files = files_read(study.images[0].source, study)
         try:
-            image = read_image(study.images[0].source, window=None)
-            masks = read_masks(study, image, labels, candidates)
+            shown |= readers.ask(Request(f"{__name__}:shown_by", files, (study, labels, tuple(candidates))))
         except ImageError:
             continue  # set aside with its reason when the cases are made
-        shown |= {name for name, mask in masks.items() if mask.any()}
     return [name for name in candidates if name in shown]
 
 
-def _looks(studies: Sequence[Study], labels: Labels, classes: Sequence[str]) -> list[_Look]:
-    looks, reader = [], CaseGrid((1, 1, 1))
+def shown_by(study: Study, labels: Labels, candidates: Sequence[str]) -> set[str]:
+    """Those of the classes that a study's masks show.
+
+    Raises:
+        ImageError: Image or masks cannot be used.
+    """
+    image = read_image(study.images[0].source, window=None)
+    return {name for name, mask in read_masks(study, image, labels, candidates).items() if mask.any()}
+
+
+def _looks(
+    readers: CaseReaders, studies: Sequence[Study], labels: Labels, classes: Sequence[str], channels: tuple[str, ...]
+) -> list[Look]:
+    looks: list[Look] = []
     for study in studies[:: max(1, len(studies) // _LOOKED_AT)][:_LOOKED_AT]:
+        source = images_of([image.source for image in study.images], len(channels))[0]
+        asked = Request(f"{__name__}:look", files_read(source, study), (source, study, labels, classes, channels))
         try:
-            image = reader.read(study.images[0].source)
-            masks = read_masks(study, image, labels, classes)
+            looks.append(readers.ask(asked))
         except ImageError:
             continue  # set aside with its reason when the cases are made
-        looks.append(_look(image, list(masks.values())))
     if not looks:
         raise DataError("no training volume with masks can be read", where="data", fix="See quarantine.jsonl.")
     return looks
 
 
-def _look(image: Image, masks: Sequence[npt.NDArray[np.bool_]]) -> _Look:
-    values = image.array[0]
-    inside = values[np.logical_or.reduce(masks)] if masks else values.ravel()
-    inside = inside[np.isfinite(inside)]
+def look(source: ImageSource, study: Study, labels: Labels, classes: Sequence[str], channels: tuple[str, ...]) -> Look:
+    """Look at a volume and at what lies in its masks.
+
+    Raises:
+        ImageError: Image or masks cannot be used.
+    """
+    image = CaseGrid((1, 1, 1), channels=channels).read(source)
+    found = read_masks(study, image, labels, classes)
+    ignored = found.pop(IGNORE, None)
+    inside = np.logical_or.reduce(list(found.values())) if found else np.ones(image.array.shape[1:], bool)
+    if ignored is not None:
+        inside = inside & ~ignored
+    values = image.array[:, inside & np.isfinite(image.array).all(0)]
     assert image.spacing_mm is not None
-    return _Look(values.shape, image.spacing_mm, inside[:: max(1, inside.size // _VALUES)], float(np.nanmin(values)))
+    lowest = tuple(float(np.nanmin(channel)) for channel in image.array)
+    return Look(image.array.shape[1:], image.spacing_mm, values[:, :: max(1, values.shape[1] // _VALUES)], lowest)
 
 
-def _spacing(looks: Sequence[_Look], most_voxels: int) -> tuple[float, ...]:
+def _spacing(looks: Sequence[Look], most_voxels: int) -> tuple[float, ...]:
     """The median spacing, finer along an axis of thick slices, coarser where the median volume would be too large."""
     spacings = np.array([look.spacing_mm for look in looks])
     spacing = np.median(spacings, axis=0)
@@ -166,11 +227,15 @@ def _patch(median: Sequence[float], spacing: Sequence[float], most_voxels: int, 
     return tuple(patch)
 
 
-def _range(looks: Sequence[_Look]) -> tuple[float | None, float | None]:
-    """Of CT, what 0 and 1 stand for; None for modalities without a scale of their own."""
-    if np.median([look.lowest for look in looks]) > _HOUNSFIELD:
-        return None, None
-    low, high = np.percentile(np.concatenate([look.inside for look in looks]), _CLIPPED)
+def _range(looks: Sequence[Look], channel: int, name: str) -> tuple[float, float] | None:
+    """Of CT, what 0 and 1 stand for in a channel; None for modalities without a scale of their own."""
+    lowest = np.median([one.lowest[channel] for one in looks])
+    if name.strip().lower() != "ct" and lowest > _HOUNSFIELD:
+        return None
+    inside = np.concatenate([one.inside[channel] for one in looks])
+    if not inside.size:
+        return None
+    low, high = np.percentile(inside, _CLIPPED)
     return float(np.floor(low)), float(np.ceil(max(high, low + 1)))
 
 

@@ -6,10 +6,7 @@ anywhere goes on with the very batches that it would have had.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import AugmentConfig
-from medmm.data.case_grid import CaseGrid, stretch_mask
-from medmm.data.case_masks import Labels, read_masks
+from medmm.data.case_grid import CaseGrid
+from medmm.data.case_masks import Labels
+from medmm.data.case_reading import CaseReaders, Request, files_read
+from medmm.data.case_writing import ANYWHERE, WHITE, stem_of
 from medmm.data.dataset import Batch, Sample, draws, shuffled_batches
 from medmm.data.outline_code import OutlineCode
 from medmm.data.patches import Patches, changed
-from medmm.errors import ImageError, Reason
-from medmm.io.atomic import full_disk_named, replacing
+from medmm.errors import ImageError
+from medmm.io.atomic import full_disk_named
 from medmm.types import Rejection, Study
-
-_FORMAT = 1
-_WHITE = 65535
-_PLACES = 2000  # voxels of each class that are remembered for patches to lie around
 
 
 @dataclass(frozen=True)
@@ -37,9 +32,9 @@ class Case:
     """One image with its masks.
 
     Attributes:
-        image: uint16 ``[*S]``, 65535 standing for 1.0.
+        image: uint16 ``[C, *S]``, 65535 standing for 1.0.
         mask: Coded masks ``[*S]``.
-        places: int32 ``[N, 1 + S]``: class number and indices of voxels that belong to it.
+        places: int32 ``[N, 1 + S]``: as :func:`medmm.data.case_writing.places_of` gives them.
     """
 
     image: npt.NDArray[np.uint16]
@@ -95,7 +90,7 @@ class CaseCache:
             code: Classes.
             labels: Structure to the values of its voxels in label maps.
             folder: Made where needed.
-            workers: Threads that read.
+            workers: Processes that read; 0 reads in this one.
             progress: Called as ``progress(done, total)``.
 
         Returns:
@@ -106,25 +101,24 @@ class CaseCache:
         """
         with full_disk_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        keys, aside = dict[str, str](), list[Rejection]()
+        stems = {study.study_id: stem_of(study, grid, code, labels) for study in studies}
+        aside: list[Rejection] = []
 
-        def made(study: Study) -> str | Rejection:
-            stem = _stem(study, grid, code, labels)
-            if not (folder / f"{stem}-places.npy").is_file():
-                try:
-                    _write(folder, stem, study, grid, code, labels)
-                except ImageError as error:
-                    return Rejection(study.study_id, error.reason, error.detail, study.images[0].path)
-            return stem
+        def asked(study: Study) -> Request:
+            source = grid.images_of([image.source for image in study.images])[0]
+            args = (folder, stems[study.study_id], study, grid, code, dict(labels))
+            return Request("medmm.data.case_writing:write_case", files_read(source, study), args)
 
-        with ThreadPoolExecutor(max(1, workers), "medmm-cases") as pool, full_disk_named(folder):
-            for done, (study, found) in enumerate(zip(studies, pool.map(made, studies), strict=True), 1):
-                if isinstance(found, Rejection):
-                    aside.append(found)
-                else:
-                    keys[study.study_id] = found
+        lacking = [one for one in studies if not (folder / f"{stems[one.study_id]}-places.npy").is_file()]
+        with CaseReaders(workers) as readers, full_disk_named(folder):
+            answers = readers.each(map(asked, lacking))
+            for done, (study, found) in enumerate(zip(lacking, answers, strict=True), len(studies) - len(lacking) + 1):
+                if isinstance(found, ImageError):
+                    aside.append(Rejection(study.study_id, found.reason, found.detail, study.images[0].path))
                 if progress is not None:
                     progress(done, len(studies))
+        gone = {one.study_id for one in aside}
+        keys = {name: stem for name, stem in stems.items() if name not in gone}
         return cls(folder, keys, grid, code), aside
 
     def shown(self, study_ids: Iterable[str]) -> dict[str, int]:
@@ -132,7 +126,8 @@ class CaseCache:
         counts = dict.fromkeys(self.code.classes, 0)
         for study_id in study_ids:
             for number in np.unique(self.case(study_id).places[:, 0]).tolist():
-                counts[self.code.classes[number]] += 1
+                if number != ANYWHERE:
+                    counts[self.code.classes[number]] += 1
         return counts
 
 
@@ -183,14 +178,14 @@ class CaseDataset:
             epoch: Chooses patches and changes; None takes always the same patches, unchanged.
 
         Returns:
-            Images ``[B, 1, 1, *S]`` and the target ``mask``, coded, ``[B, *S]`` int64.
+            Images ``[B, 1, C, *S]`` and the target ``mask``, coded, ``[B, *S]`` int64.
         """
         import torch
 
         ids = tuple(self.samples[index].study_id for index in indices)
         images, masks = zip(*(self._patch(study_id, epoch) for study_id in ids), strict=True)
         targets = {"mask": torch.from_numpy(np.stack(masks).astype(np.int64))}
-        return Batch(ids, torch.from_numpy(np.stack(images)[:, None, None]), torch.ones(len(ids), 1, dtype=torch.bool),
+        return Batch(ids, torch.from_numpy(np.stack(images)[:, None]), torch.ones(len(ids), 1, dtype=torch.bool),
                      targets)  # fmt: skip
 
     def _patch(self, study_id: str, epoch: int | None) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
@@ -198,47 +193,5 @@ class CaseDataset:
         generator = draws(self.seed, -1 if epoch is None else epoch, study_id)
         image, mask = self.patches.cut(case.image, case.mask, case.places, generator)
         if epoch is None or self.changes is None:
-            return image.astype(np.float32) / np.float32(_WHITE), mask
+            return image.astype(np.float32) / np.float32(WHITE), mask
         return changed(image, mask, self.changes, self.mirror, self.hide, generator)
-
-
-def _stem(study: Study, grid: CaseGrid, code: OutlineCode, labels: Labels) -> str:
-    """A name that is another one whenever the files or what is made of them change."""
-    image = study.images[0]
-    files = [*(image.slices or (image.path,)), *study.masks.values()]
-    stamps = [(str(path), status.st_size, status.st_mtime_ns) for path in files if (status := _status(path))]
-    parts = [_FORMAT, stamps, sorted(study.masks), grid.as_dict(), code.classes, code.exclusive, dict(labels)]
-    return hashlib.sha256(json.dumps(parts, default=list).encode()).hexdigest()[:24]
-
-
-def _status(path: Path) -> Any:
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def _write(folder: Path, stem: str, study: Study, grid: CaseGrid, code: OutlineCode, labels: Labels) -> None:
-    """Write a case; its places last, as they say that it is whole."""
-    image = grid.read(study.images[0].source)
-    masks = read_masks(study, image, labels, code.classes)
-    if not masks:
-        raise ImageError(Reason.IMAGE_WITHOUT_MASK, "the study has no mask of any class")
-    shape = grid.shape(image)
-    coded = stretch_mask(code.encode(masks, image.array.shape[1:]), shape)
-    stored = np.rint(grid.prepare(image) * _WHITE).astype(np.uint16)
-    for kind, array in (("image", stored), ("mask", coded), ("places", _places(coded, code))):
-        with replacing(folder / f"{stem}-{kind}.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, array)
-
-
-def _places(coded: npt.NDArray[Any], code: OutlineCode) -> npt.NDArray[np.int32]:
-    """Some voxels of each class, spread evenly over it."""
-    rows = []
-    for number in range(len(code.classes)):
-        inside = np.flatnonzero(code.mask(coded, number))
-        if inside.size:
-            inside = inside[:: max(1, inside.size // _PLACES)][:_PLACES]
-            found = np.stack(np.unravel_index(inside, coded.shape), 1)
-            rows.append(np.column_stack([np.full(len(found), number), found]))
-    return np.concatenate(rows).astype(np.int32) if rows else np.zeros((0, 1 + coded.ndim), np.int32)

@@ -1,4 +1,4 @@
-"""What the values of masks' voxels stand for: as the config says, else as the layout says, else nothing."""
+"""What the values of masks' voxels and the channels of images stand for: as the config or the layout says."""
 
 from __future__ import annotations
 
@@ -18,4 +18,16 @@ def mask_labels(config: DataConfig) -> dict[str, tuple[int, ...]]:
     if config.labels or config.reader not in registry.names("labels"):
         return dict(config.labels)
     found: dict[str, tuple[int, ...]] = registry.resolve("labels", config.reader)(config)
+    return found
+
+
+def image_channels(config: DataConfig) -> tuple[str, ...]:
+    """Names of an image's channels in their order, as the layout has them; empty where it says nothing.
+
+    Raises:
+        DataError: The layout's own list cannot be read.
+    """
+    if config.reader not in registry.names("channels"):
+        return ()
+    found: tuple[str, ...] = registry.resolve("channels", config.reader)(config)
     return found

@@ -1,4 +1,7 @@
-"""Several masks as one array: a number a voxel where structures exclude each other, else a bit a structure."""
+"""Several masks as one array: a number a voxel where structures exclude each other, else a bit a structure.
+
+Voxels that nobody has labelled have a code of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import numpy.typing as npt
 
 from medmm.errors import UsageError
 
-_MOST = {True: 255, False: 64}
+IGNORE = "ignore"
+"""nnU-Net's name for the voxels that nobody has labelled; no class is called so."""
+_MOST = {True: 254, False: 63}
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,11 @@ class OutlineCode:
     exclusive: bool
 
     def __post_init__(self) -> None:
+        if IGNORE in self.classes:
+            what = f"'{IGNORE}' stands for voxels that nobody has labelled, and is no class"
+            raise UsageError(
+                what, where="segmentation.classes", fix="Leave it out, or give the structure another name."
+            )
         most = _MOST[self.exclusive]
         if not 0 < len(self.classes) <= most:
             kind = "structures" if self.exclusive else "structures that may overlap"
@@ -41,11 +51,20 @@ class OutlineCode:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of coded masks."""
-        bits = 8 if self.exclusive else next(size for size in (8, 16, 32, 64) if size >= len(self.classes))
+        bits = 8 if self.exclusive else next(size for size in (8, 16, 32, 64) if size > len(self.classes))
         return np.dtype(f"uint{bits}")
 
+    @property
+    def unlabelled(self) -> int:
+        """Code of a voxel that nobody has labelled: the largest number, or the highest bit alone."""
+        bits = 8 * self.dtype.itemsize
+        return (1 << bits) - 1 if self.exclusive else 1 << (bits - 1)
+
     def encode(self, masks: Mapping[str, npt.NDArray[np.bool_]], shape: Sequence[int]) -> npt.NDArray[Any]:
-        """Code masks ``[*S]`` by class; of structures that exclude each other a later one lies over an earlier one."""
+        """Code masks ``[*S]`` by class; of structures that exclude each other a later one lies over an earlier one.
+
+        A mask named :data:`IGNORE` marks voxels that nobody has labelled; it lies over all others.
+        """
         coded = np.zeros(tuple(shape), self.dtype)
         for number, name in enumerate(self.classes):
             mask = masks.get(name)
@@ -55,7 +74,13 @@ class OutlineCode:
                 coded[mask] = number + 1
             else:
                 coded |= mask.astype(self.dtype) << self.dtype.type(number)
+        if IGNORE in masks:
+            coded[masks[IGNORE]] = self.unlabelled
         return coded
+
+    def labelled(self, coded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Where somebody has said what lies there, the background too."""
+        return np.asarray(coded != self.unlabelled)
 
     def mask(self, coded: npt.NDArray[Any], number: int) -> npt.NDArray[np.bool_]:
         """The mask of class ``number``, counted from 0."""

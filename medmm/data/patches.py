@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import AugmentConfig
+from medmm.data.case_writing import ANYWHERE, WHITE
 
-_WHITE = 65535
 _VEILS = 3
 Patch = tuple[npt.NDArray[np.uint16], npt.NDArray[Any]]
 
@@ -35,24 +35,32 @@ class Patches:
         places: npt.NDArray[np.int32],
         generator: np.random.Generator,
     ) -> Patch:
-        """Cut a patch out of ``[*S]``; what lies beyond the image is black and background.
+        """Cut a patch out of an image; what lies beyond it is black and background.
 
         Args:
-            image: The image.
-            mask: Its coded masks.
-            places: ``[N, 1 + S]``, class and indices of voxels in classes.
+            image: ``[C, *S]``.
+            mask: Its coded masks ``[*S]``.
+            places: ``[N, 1 + S]``, as :func:`medmm.data.case_writing.places_of` gives them; where parts of the image
+                are not labelled, every patch lies around a labelled voxel.
             generator: Drawn from as often whatever the image is.
         """
         share, which, place = generator.random(3)
-        start = generator.random(image.ndim)
-        free = np.maximum(np.array(image.shape) - self.shape, 0)
+        start = generator.random(mask.ndim)
+        free = np.maximum(np.array(mask.shape) - self.shape, 0)
         corner = np.floor(start * (free + 1)).astype(int)
-        if share < self.foreground and len(places) and free.any():
-            classes = np.unique(places[:, 0])
-            inside = places[places[:, 0] == classes[int(which * len(classes))]]
-            middle = inside[int(place * len(inside)), 1:]
-            corner = np.clip(middle - np.array(self.shape) // 2, 0, free)
-        return padded(image, corner, self.shape), padded(mask, corner, self.shape)
+        inside = self._around(places, share, which) if free.any() else places[:0]
+        if len(inside):
+            corner = np.clip(inside[int(place * len(inside)), 1:] - np.array(self.shape) // 2, 0, free)
+        channels = np.stack([padded(channel, corner, self.shape) for channel in image])
+        return channels, padded(mask, corner, self.shape)
+
+    def _around(self, places: npt.NDArray[np.int32], share: float, which: float) -> npt.NDArray[np.int32]:
+        """The voxels of which one is to lie in the patch's middle; none: the patch lies anywhere."""
+        classes = np.unique(places[:, 0])
+        classes = classes[classes != ANYWHERE]
+        if share < self.foreground and len(classes):
+            return places[places[:, 0] == classes[int(which * len(classes))]]
+        return places[places[:, 0] == ANYWHERE]
 
 
 def padded(array: npt.NDArray[Any], corner: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -79,7 +87,7 @@ def changed(
     Volumes move within their slices, all alike. What comes in from outside repeats the border.
 
     Args:
-        image: ``[*S]``.
+        image: ``[C, *S]``.
         mask: Coded, ``[*S]``; its values are never mixed.
         config: How far each change goes at most.
         mirror: Whether left and right are swapped, one time in two.
@@ -98,12 +106,13 @@ def changed(
     planes = image.reshape(-1, *image.shape[-2:])
     moved = np.stack([cv2.warpAffine(plane, matrix, size, flags=cv2.INTER_LINEAR, **how) for plane in planes])
     outlines = _warped(mask.reshape(-1, *mask.shape[-2:]), matrix)
-    values = moved.reshape(image.shape).astype(np.float32) / np.float32(_WHITE)
+    values = moved.reshape(image.shape).astype(np.float32) / np.float32(WHITE)
     spots = generator.random((_VEILS, 6))
-    values = _repainted(values, draw, config)
-    if abs(draw[8]) < hide:
-        for spot in spots:
-            _veil(values, spot)
+    for channel in values:
+        _repaint(channel, draw, config)
+        if abs(draw[8]) < hide:
+            for spot in spots:
+                _veil(channel, spot)
     return values, outlines.reshape(mask.shape)
 
 
@@ -145,13 +154,12 @@ def _matrix(
     return np.column_stack([turn, middle - turn @ middle + shift])
 
 
-def _repainted(
-    values: npt.NDArray[np.float32], draw: npt.NDArray[np.float64], config: AugmentConfig
-) -> npt.NDArray[np.float32]:
+def _repaint(values: npt.NDArray[np.float32], draw: npt.NDArray[np.float64], config: AugmentConfig) -> None:
+    """Change contrast, brightness and gamma of a channel, in place."""
     gamma = math.exp(2 * config.intensity * draw[6])
     np.power(values, np.float32(gamma), out=values)
     contrast = 1 + config.intensity * draw[4]
     middle = float(values.mean())
     values *= np.float32(contrast)
     values += np.float32(middle * (1 - contrast) + config.intensity * draw[5] / 2)
-    return np.clip(values, 0, 1, out=values)
+    np.clip(values, 0, 1, out=values)

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 _TEXTS = (
     "study_id", "patient_key", "path", "sop_uid", "series_uid", "modality", "view", "laterality", "content_hash",
     "body_part",
-    "report", "report_format", "report_language", "report_parts", "findings", "masks", "questions",
+    "report", "report_format", "report_language", "report_parts", "findings", "masks", "questions", "values",
     "sex", "age_band", "device", "split",
 )  # fmt: skip
 _NUMBERS = ("image", "rows", "columns", "frames", "days", "report_days_after")
@@ -29,7 +29,7 @@ def schema() -> pa.Schema:
     """Columns of a manifest.
 
     ``image`` counts a study's images from 0. ``report_parts`` (character offsets of sections and sentences),
-    ``findings``, ``masks`` and ``questions`` are JSON.
+    ``findings``, ``masks``, ``questions`` and ``values`` are JSON.
     """
     import pyarrow as pa
 
@@ -48,6 +48,7 @@ def rows_of(study: Study) -> list[Row]:
         "findings": _dump({name: _finding_record(finding) for name, finding in study.findings.items()}),
         "masks": _dump({name: str(path) for name, path in study.masks.items()}),
         "questions": _dump([list(pair) for pair in study.questions]),
+        "values": _dump(dict(study.values)),
         "sex": study.sex,
         "age_band": study.age_band,
         "device": study.device,
@@ -81,6 +82,7 @@ def study_of(rows: Sequence[Row]) -> Study:
         days=first["days"],
         priors=tuple(first["priors"] or ()),
         split=first["split"],
+        values=_load(first.get("values"), {}),
     )
 
 
@@ -94,6 +96,7 @@ def fingerprint(study: Study) -> bytes:
         sorted(study.masks),
         study.questions,
         [study.sex, study.age_band, study.device],
+        *([dict(study.values)] if study.values else []),  # hashes of studies without numbers stay what they were
     ]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medmm.models.familiarity import mean_token
+
 _PAIRS = 2048  # places that pairs of neighbouring tokens share
 _MULTIPLIER = 1_000_003  # a prime, so that pairs spread over the places
 
@@ -90,8 +92,7 @@ class AnswerHead(nn.Module):
             tokens_bmk: ``[B, M, K]`` image tokens.
             mask_bm: ``[B, M]`` bool, False for tokens of absent views.
         """
-        weights = (mask_bm / mask_bm.sum(1, keepdim=True)).unsqueeze(-1)
-        return self.keys_values(tokens_bmk), (tokens_bmk.float() * weights).sum(1)
+        return self.keys_values(tokens_bmk), mean_token(tokens_bmk, mask_bm)
 
     def forward(  # noqa: PLR0913, PLR0917
         self, seen_qmk: Tensor, mean_qk: Tensor, mask_qm: Tensor, shown_q: Tensor, ids_qt: Tensor, real_qt: Tensor

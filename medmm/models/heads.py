@@ -34,33 +34,23 @@ class FindingOutput:
     sides_bfl: Tensor
 
 
-class FindingQueries(nn.Module):
-    """A learned query a finding attends over the image tokens and reads presence and side from what it gets.
+class StudyQueries(nn.Module):
+    """Learned queries that attend over the image tokens of a study.
 
     Args:
-        names: The findings, in the order of every F axis.
+        count: Queries F.
         width: Channels K of an image token.
-        prevalence: Share of training studies with each finding; the head starts from it.
     """
 
-    offset: Tensor
-
-    def __init__(self, names: Sequence[str], width: int, prevalence: Sequence[float]) -> None:
+    def __init__(self, count: int, width: int) -> None:
         super().__init__()
-        self.names = tuple(names)
-        count = len(self.names)
         self.queries = nn.Parameter(torch.randn(count, width) * 0.02)
         self.keys_values = nn.Linear(width, 2 * width)
         self.mix = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
-        self.presence = nn.Parameter(torch.randn(count, width) / math.sqrt(width))
-        odds = [math.log(p / (1 - p)) for p in (min(max(p, 0.01), 0.99) for p in prevalence)]
-        self.bias = nn.Parameter(torch.tensor(odds))
-        self.sides = nn.Parameter(torch.randn(count, len(SIDES), width) / math.sqrt(width))
-        self.register_buffer("offset", torch.zeros(count))
 
-    def forward(self, tokens_bmk: Tensor, mask_bm: Tensor) -> FindingOutput:
-        """Read the findings.
+    def features(self, tokens_bmk: Tensor, mask_bm: Tensor) -> Tensor:
+        """What each query takes from the image, ``[B, F, K]`` float32.
 
         Args:
             tokens_bmk: ``[B, M, K]`` image tokens of all views of a study.
@@ -75,7 +65,39 @@ class FindingQueries(nn.Module):
         taken = self.mix(attended.transpose(1, 2).flatten(2)).float()
         weights = (mask_bm / mask_bm.sum(1, keepdim=True)).unsqueeze(-1)
         mean = (tokens_bmk.float() * weights).sum(1, keepdim=True)  # of the whole study; trains from the first step on
-        features = self.norm(taken + mean)
+        features: Tensor = self.norm(taken + mean)
+        return features
+
+
+class FindingQueries(StudyQueries):
+    """A learned query a finding attends over the image tokens and reads presence and side from what it gets.
+
+    Args:
+        names: The findings, in the order of every F axis.
+        width: Channels K of an image token.
+        prevalence: Share of training studies with each finding; the head starts from it.
+    """
+
+    offset: Tensor
+
+    def __init__(self, names: Sequence[str], width: int, prevalence: Sequence[float]) -> None:
+        super().__init__(len(names), width)
+        self.names = tuple(names)
+        count = len(self.names)
+        self.presence = nn.Parameter(torch.randn(count, width) / math.sqrt(width))
+        odds = [math.log(p / (1 - p)) for p in (min(max(p, 0.01), 0.99) for p in prevalence)]
+        self.bias = nn.Parameter(torch.tensor(odds))
+        self.sides = nn.Parameter(torch.randn(count, len(SIDES), width) / math.sqrt(width))
+        self.register_buffer("offset", torch.zeros(count))
+
+    def forward(self, tokens_bmk: Tensor, mask_bm: Tensor) -> FindingOutput:
+        """Read the findings.
+
+        Args:
+            tokens_bmk: ``[B, M, K]`` image tokens of all views of a study.
+            mask_bm: ``[B, M]`` bool, False for tokens of absent views.
+        """
+        features = self.features(tokens_bmk, mask_bm)
         presence = (features * self.presence).sum(-1) + self.bias
         sides = torch.einsum("bfk,flk->bfl", features, self.sides)
         return FindingOutput(features, presence, sides)

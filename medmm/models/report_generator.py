@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medmm.config.schema import GenerateConfig, PreprocessConfig
 from medmm.models.decoder import TextDecoder
 from medmm.models.heads import FindingOutput, FindingQueries, FindingTokens
 from medmm.models.image_encoder import ImageEncoder
-from medmm.models.study_encoder import StudyEncoder
+from medmm.models.study_writer import StudyWriter, absent_first
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Hint:
     side_bf: Tensor
 
 
-class ReportGenerator(StudyEncoder):
+class ReportGenerator(StudyWriter):
     """Drafts a report from the views of a study.
 
     Args:
@@ -66,7 +66,7 @@ class ReportGenerator(StudyEncoder):
         prefix_grid: Most tokens of a view along each axis that the language model reads.
     """
 
-    average_rn: Tensor
+    head: FindingQueries | None
 
     def __init__(
         self,
@@ -77,16 +77,13 @@ class ReportGenerator(StudyEncoder):
         max_views: int,
         prefix_grid: int,
     ) -> None:
-        super().__init__(encoder, preprocess, max_views)
-        self.decoder, self.head = decoder, head
-        self.register_buffer("average_rn", averaging(encoder.grid, prefix_grid), persistent=False)
-        self.bridge = nn.Sequential(nn.Linear(encoder.width, decoder.width), nn.LayerNorm(decoder.width))
+        super().__init__(encoder, decoder, head, preprocess, max_views, prefix_grid)
         self.finding_tokens = FindingTokens(len(head.names), encoder.width, decoder.width) if head is not None else None
 
     @property
     def prefix_length(self) -> int:
         """Most prefix tokens of a study."""
-        return len(self.view) * len(self.average_rn) + (len(self.head.names) if self.head is not None else 0)
+        return self.image_length + (len(self.head.names) if self.head is not None else 0)
 
     def forward(
         self, images: Tensor, view_mask: Tensor, ids_bt: Tensor | None = None, hint: Hint | None = None
@@ -115,7 +112,8 @@ class ReportGenerator(StudyEncoder):
         Returns:
             Embeddings ``[B, P, E]`` and their mask ``[B, P]``, False only at the left end.
         """
-        bridged, mask = self._bridged(tokens_bmk, mask_bm if hint is None else mask_bm & hint.shown_b.unsqueeze(1))
+        seen = mask_bm if hint is None else mask_bm & hint.shown_b.unsqueeze(1)
+        bridged, mask = absent_first(*self.bridged(tokens_bmk, seen))
         if findings is None or self.finding_tokens is None or self.head is None:
             return bridged, mask
         present, side = self.head.called(findings.presence_bf), findings.sides_bfl.argmax(-1)
@@ -127,14 +125,6 @@ class ReportGenerator(StudyEncoder):
         said = self.finding_tokens(features, present, side)
         whole = torch.cat([bridged.to(said.dtype), said], dim=1)
         return whole, torch.cat([mask, mask.new_ones(said.shape[:2])], dim=1)
-
-    def _bridged(self, tokens_bmk: Tensor, mask_bm: Tensor) -> tuple[Tensor, Tensor]:
-        """Image tokens as the language model reads them, ``[B, V * R, E]``, and their mask, absent views first."""
-        views_bvnk = tokens_bmk.unflatten(1, (-1, self.encoder.count))
-        read = self.bridge((self.average_rn @ views_bvnk).flatten(1, 2))
-        mask = mask_bm.unflatten(1, (-1, self.encoder.count))[:, :, : len(self.average_rn)].flatten(1)
-        order = torch.argsort(mask.int(), dim=1, stable=True)
-        return torch.take_along_dim(read, order.unsqueeze(-1), dim=1), torch.take_along_dim(mask, order, dim=1)
 
     @torch.no_grad()
     def draft(
@@ -163,24 +153,3 @@ def _first(findings: FindingOutput | None, count: int) -> FindingOutput | None:
     if findings is None:
         return None
     return FindingOutput(findings.features_bfk[:count], findings.presence_bf[:count], findings.sides_bfl[:count])
-
-
-def averaging(grid: tuple[int, ...], most: int) -> Tensor:
-    """Matrix that averages tokens on a grid to at most ``most`` along each axis.
-
-    A product repeats bit for bit on a GPU, where the gradient of adaptive pooling does not.
-
-    Args:
-        grid: Tokens along each axis; the last axis runs fastest.
-        most: Most tokens along each axis afterwards.
-
-    Returns:
-        ``[R, N]`` float32 whose rows sum to 1.
-    """
-    whole = torch.ones(1, 1)
-    for side in grid:
-        axis = torch.zeros(min(side, most), side)
-        for row, part in enumerate(torch.arange(side).tensor_split(len(axis))):
-            axis[row, part] = 1 / len(part)
-        whole = torch.kron(whole, axis)
-    return whole

@@ -1,6 +1,7 @@
 """Networks that outline: a U-Net on the stages of the house's encoders, or one of MONAI's.
 
-Shape legend: B images, C maps (classes, and the background where they exclude each other), S spatial axes.
+Shape legend: B images, I channels of an image, C maps (classes, and the background where they exclude each other), S
+spatial axes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Segmenter(nn.Module):
     """A network with what surrounds it: normalisation, and what validation chose for each class.
 
     Args:
-        network: Maps ``[B, 1, *S]`` to a list of logits ``[B, C, *S]``, the finest first, coarser ones while it learns.
+        network: Maps ``[B, I, *S]`` to a list of logits ``[B, C, *S]``, the finest first, coarser ones while it learns.
         preprocess: Mean and standard deviation that images in [0, 1] are normalised by.
         classes: Number of classes without the background.
         multiple: As :func:`side_multiple` gives it.
@@ -57,7 +58,7 @@ class Segmenter(nn.Module):
         """Look at images.
 
         Args:
-            images: ``[B, 1, *S]`` float32 in [0, 1]; sides are multiples of :func:`side_multiple`.
+            images: ``[B, I, *S]`` float32 in [0, 1]; sides are multiples of :func:`side_multiple`.
 
         Returns:
             Logits, float32, the finest first; only these outside of training.
@@ -78,13 +79,16 @@ class UNet(nn.Module):
         maps: C.
         supervised: Whether coarser maps learn too.
         background: Whether the first map is the background.
+        channels: I, as the backbone takes them.
     """
 
-    def __init__(self, backbone: nn.Module, dims: int, maps: int, supervised: bool, background: bool) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917
+        self, backbone: nn.Module, dims: int, maps: int, supervised: bool, background: bool, channels: int = 1
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        finest, widths = _FINEST[dims], _stage_widths(backbone, dims)
-        self.fine = _block(dims, 1, finest)
+        finest, widths = _FINEST[dims], _stage_widths(backbone, dims, channels)
+        self.fine = _block(dims, channels, finest)
         own = [min(_WIDEST, max(_NARROWEST, width)) for width in widths[:-1]]
         below = [*own[1:], widths[-1]]
         self.up = nn.ModuleList(_Up(dims, low, skip, out)
@@ -137,13 +141,14 @@ class _Listed(nn.Module):
         return list(found.unbind(1)) if stacked else [found]
 
 
-def build_network(
+def build_network(  # noqa: PLR0913, PLR0917
     config: SegmentationConfig,
     encoder: EncoderConfig,
     patch: Sequence[int],
     maps: int,
     spacing_mm: Sequence[float],
     background: bool = False,
+    channels: int = 1,
 ) -> nn.Module:
     """Build the network that a config names, with random weights.
 
@@ -154,6 +159,7 @@ def build_network(
         maps: C.
         spacing_mm: Of the patch, along S; only its proportions matter.
         background: Whether the first map is the background.
+        channels: I.
 
     Raises:
         UsageError: ``swin_unetr`` needs larger patches.
@@ -161,9 +167,10 @@ def build_network(
     dims = len(patch)
     if config.network == "unet":
         backbone = build_backbone(encoder.model_copy(update={"spatial_dims": dims}), patch)
-        network: nn.Module = UNet(backbone, dims, maps, config.deep_supervision, background)
+        _take_channels(backbone, channels)
+        network: nn.Module = UNet(backbone, dims, maps, config.deep_supervision, background, channels)
     elif config.network == "dynunet":
-        network = _Listed(_dynunet(patch, spacing_mm, maps, config.deep_supervision))
+        network = _Listed(_dynunet(patch, spacing_mm, maps, config.deep_supervision, channels))
     else:
         from monai.networks.nets.swin_unetr import SwinUNETR
 
@@ -171,7 +178,7 @@ def build_network(
             raise UsageError("patches are too small for swin_unetr", where="segmentation.patch", got=max(patch),
                              expected=f"a side of {2 * _SWIN_MULTIPLE} or more")  # fmt: skip
 
-        network = _Listed(SwinUNETR(1, maps, feature_size=24, spatial_dims=dims))
+        network = _Listed(SwinUNETR(channels, maps, feature_size=24, spatial_dims=dims))
     if dims == 3:
         _norms_without_batch(network)
     layout = torch.channels_last if dims == 2 else torch.channels_last_3d
@@ -211,7 +218,9 @@ def strides_of(patch: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[
     return strides
 
 
-def _dynunet(patch: Sequence[int], spacing_mm: Sequence[float], maps: int, supervised: bool) -> nn.Module:
+def _dynunet(
+    patch: Sequence[int], spacing_mm: Sequence[float], maps: int, supervised: bool, channels: int
+) -> nn.Module:
     from monai.networks.nets.dynunet import DynUNet
 
     strides = strides_of(patch, spacing_mm)
@@ -220,8 +229,8 @@ def _dynunet(patch: Sequence[int], spacing_mm: Sequence[float], maps: int, super
     kernels = [(3,) * len(patch)] * (len(strides) + 1)
     options: dict[str, Any] = {"deep_supervision": True, "deep_supr_num": _COARSER} if supervised else {}
     return DynUNet(
-        len(patch), 1, maps, kernels, [ones, *strides], strides, filters=_DYNUNET[: len(kernels)], res_block=False,
-        **options,
+        len(patch), channels, maps, kernels, [ones, *strides], strides, filters=_DYNUNET[: len(kernels)],
+        res_block=False, **options,
     )  # fmt: skip
 
 
@@ -243,10 +252,24 @@ def _block(dims: int, channels: int, out: int) -> nn.Sequential:
     return nn.Sequential(_convolution(dims)(channels, out, 3, padding=1, bias=False), norm(out), nn.ReLU(inplace=True))
 
 
+def _take_channels(backbone: nn.Module, channels: int) -> None:
+    """Give a backbone for one channel a first convolution for several; its other weights stay."""
+    if channels == 1:
+        return
+    path, first = next((name, one) for name, one in backbone.named_modules() if isinstance(one, nn.Conv2d | nn.Conv3d))
+    parent, _, name = path.rpartition(".")
+    kind: Any = type(first)
+    wider = kind(
+        channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
+        bias=first.bias is not None,
+    )  # fmt: skip
+    setattr(backbone.get_submodule(parent), name, wider)
+
+
 @torch.no_grad()
-def _stage_widths(backbone: nn.Module, dims: int) -> list[int]:
+def _stage_widths(backbone: nn.Module, dims: int, channels: int) -> list[int]:
     """Channels of the backbone's stages, the finest first."""
     was = backbone.training
-    widths = [one.shape[1] for one in stage_maps(backbone.eval(), torch.zeros(1, 1, *(32,) * dims))]
+    widths = [one.shape[1] for one in stage_maps(backbone.eval(), torch.zeros(1, channels, *(32,) * dims))]
     backbone.train(was)
     return widths

@@ -14,7 +14,7 @@ from medmm.errors import CheckpointError
 from medmm.models.settings import forget_places
 
 _FEWEST_PATIENTS = 5
-_BEGIN, _END, _PAD = "<s>", "</s>", "<pad>"
+_BEGIN, _END, _PAD, _MASK = "<s>", "</s>", "<pad>", "<mask>"
 
 
 class ReportTokenizer:
@@ -30,6 +30,12 @@ class ReportTokenizer:
         self.end = _first(inner.eos_token_id, inner.sep_token_id)
         self.begin = _first(inner.bos_token_id, inner.cls_token_id, self.end)
         self.pad = _first(inner.pad_token_id, self.end)
+
+    @property
+    def mask(self) -> int | None:
+        """Token that stands for a hidden one, None where there is none."""
+        found: int | None = self.inner.mask_token_id
+        return found
 
     @property
     def size(self) -> int:
@@ -56,7 +62,9 @@ class ReportTokenizer:
         forget_places(folder)
 
 
-def learn_tokenizer(texts: Sequence[str], size: int, patients: Sequence[str] | None = None) -> ReportTokenizer:
+def learn_tokenizer(
+    texts: Sequence[str], size: int, patients: Sequence[str] | None = None, masks: bool = False
+) -> ReportTokenizer:
     """Learn a byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2), which spells any text.
 
     Words of few patients are not learned from: a name that stands in a report must not become a token, because the
@@ -66,6 +74,7 @@ def learn_tokenizer(texts: Sequence[str], size: int, patients: Sequence[str] | N
         texts: Target texts of the training split.
         size: Most token ids; at least the 256 bytes and 3 special tokens are made.
         patients: Whose text each is; every text is somebody else's if None.
+        masks: Whether words will be hidden, so that a token must stand for them.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -76,15 +85,14 @@ def learn_tokenizer(texts: Sequence[str], size: int, patients: Sequence[str] | N
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
-        special_tokens=[_BEGIN, _END, _PAD],
+        special_tokens=[_BEGIN, _END, _PAD, *([_MASK] if masks else [])],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     common = _common_words(tokenizer.pre_tokenizer, texts, patients or [str(place) for place in range(len(texts))])
     tokenizer.train_from_iterator(common, trainer)
-    return ReportTokenizer(
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_BEGIN, eos_token=_END, pad_token=_PAD)
-    )
+    special = {"bos_token": _BEGIN, "eos_token": _END, "pad_token": _PAD} | ({"mask_token": _MASK} if masks else {})
+    return ReportTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special))
 
 
 def _common_words(pre_tokenizer: Any, texts: Sequence[str], patients: Sequence[str]) -> Iterator[str]:

@@ -55,13 +55,14 @@ def freeze(model: nn.Module, adapt: str, pretrained: nn.Module | None = None) ->
     Args:
         model: Its ``encoder.backbone`` is what ``head`` and ``last-K`` hold still.
         adapt: ``full``; ``head``: neither the encoder's backbone nor a language model that came with weights learns;
-            ``last-K``: their last K blocks do.
+            ``last-K``: their last K blocks do; ``lora``: as ``full``, but for what
+            :func:`medmm.models.lora.add_lora` has frozen.
         pretrained: The language model that came with weights.
 
     Returns:
         Parameters that learn, and all.
     """
-    if adapt != "full":
+    if adapt not in ("full", "lora"):
         blocks = int(adapt.removeprefix("last-")) if adapt.startswith("last-") else 0
         parts = [model.get_submodule("encoder.backbone"), *([] if pretrained is None else [pretrained])]
         for part in parts:

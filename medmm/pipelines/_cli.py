@@ -156,10 +156,27 @@ def stage(body: Callable[..., Mapping[str, Any] | None], *, data: str = _DATA, o
         data: What ``--help`` says of ``--data``.
         out: What it says of ``--out``.
     """
+    return _command(body, _shared(data, out))
+
+
+def tool(body: Callable[..., Mapping[str, Any] | None], *, out: str = _OUT) -> Callable[..., None]:
+    """Turn ``body(call, **own_options)`` into a command that is no stage: it takes neither a config nor its words.
+
+    Args:
+        body: As in :func:`stage`.
+        out: What ``--help`` says of ``--out``.
+    """
+    shared = _shared(_DATA, out)
+    return _command(body, {name: shared[name] for name in ("out", "device", "json", "quiet", "verbose")})
+
+
+def _command(
+    body: Callable[..., Mapping[str, Any] | None], options_of_all: Mapping[str, tuple[Any, Any]]
+) -> Callable[..., None]:
     own = [p for name, p in inspect.signature(body, eval_str=True).parameters.items() if name != "call"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in _shared(data, out).items()
+        for name, (annotation, default) in options_of_all.items()
     ]
 
     def command(**options: Any) -> None:
@@ -187,19 +204,19 @@ def run(command: Callable[..., None], name: str, arguments: Sequence[str] | None
 
 
 def _invocation(options: Mapping[str, Any], console: Console) -> Invocation:
-    given: dict[str, Any] = {key: options[key] for key in ("device", "seed") if options[key] is not None}
-    if options["data"] is not None:
+    given: dict[str, Any] = {key: options[key] for key in ("device", "seed") if options.get(key) is not None}
+    if options.get("data") is not None:
         reader, _, path = options["data"].partition(":")
         given["data"] = {"reader": reader, "path": path or None}
     return Invocation(
-        file=options["config"],
-        words=tuple(options["overrides"] or ()),
+        file=options.get("config"),
+        words=tuple(options.get("overrides") or ()),
         out=options["out"],
-        resume=options["resume"],
-        dry_run=options["dry_run"],
+        resume=options.get("resume", False),
+        dry_run=options.get("dry_run", False),
         console=console,
         given=given,
-        print_config=options["print_config"],
+        print_config=options.get("print_config", False),
     )
 
 

@@ -83,9 +83,10 @@ def _expected(config: Config) -> dict[str, Any]:
 def show_pairing(result: indexing.IndexResult, console: Console) -> None:
     """Say what was paired, what not and why, and how patients were shared out."""
     counts = result.counts
+    has_reports = counts["reports"] > 0  # where the source has none at all, none is missing
     console.line(
         f"{_studies(counts['studies'])} of {number_of(counts['patients'], 'patient')},"
-        f" {number_of(counts['images'], 'image')}, {counts['paired']} paired with a report"
+        f" {number_of(counts['images'], 'image')}, {counts['paired'] if has_reports else 'none'} paired with a report"
     )
     for what in ("masks", "questions"):
         if number := counts[f"with_{what}"]:
@@ -93,7 +94,7 @@ def show_pairing(result: indexing.IndexResult, console: Console) -> None:
     show_aside(result.rejected, result.quarantine, console)
     for name, number in result.doubts.items():
         console.line(f"  doubtful: {number} x {name}")
-    if bare := counts["image_without_report"]:
+    if has_reports and (bare := counts["image_without_report"]):
         console.line(f"  without report: {_studies(bare)}")
     if (lone := counts["studies_without_patient"]) == counts["studies"]:
         console.line("patients are not known: every study counts as its own patient")

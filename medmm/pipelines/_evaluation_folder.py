@@ -15,7 +15,7 @@ from medmm.io.atomic import PREFIX
 _METRICS, _INDEX = "metrics.json", "data"
 _OWN = (
     _METRICS, "metrics.md", "predictions.jsonl", "quarantine.jsonl", "drafts-*.jsonl", "findings.png",
-    "differences.png", "roc.png", "reliability.png", "risk_coverage.png", _INDEX,
+    "differences.png", "roc.png", "reliability.png", "risk_coverage.png", "scatter.png", _INDEX,
 )  # fmt: skip
 _SHOWN = 8  # digits of a hash
 

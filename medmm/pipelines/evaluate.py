@@ -13,7 +13,7 @@ import typer
 from medmm.config.schema import Config
 from medmm.errors import MedmmError
 from medmm.pipelines import _cli
-from medmm.pipelines._console import Console, number_of
+from medmm.pipelines._console import Console
 
 if TYPE_CHECKING:
     from medmm.data.manifest import Manifest
@@ -55,13 +55,12 @@ def command(
 
     trained = read_config(run, "--run")
     config = call.load_config(None, base=trained.model_dump(mode="json"))
-    from medmm.pipelines import _data, _evaluation_folder
+    from medmm.pipelines import _data, _dry_run, _evaluation_folder
 
     out = call.out or run / f"evaluation-{split}"
     _evaluation_folder.require_free(out, run, str(split), replace=call.resume)
     if call.dry_run:
-        with _data.dry_manifest_of_run(run, trained, config, call.console) as found:
-            return _would_do(call.console, run, str(split), *found)
+        return _dry_run.evaluation(run, trained, config, str(split), call.console)
     manifest = _data.manifest_of_run(run, trained, config, out, call.console)
     from medmm.scoring.evaluation import Others, evaluate
 
@@ -89,20 +88,6 @@ def _told(console: Console, config: Config, run: Path, manifest: Manifest, evalu
     indexed = _data.rejected_by_index(out / "data") if manifest.path.parent == out / "data" else {}
     said = {"out": out, **evaluation.metrics, "aside": aside, "aside_by_index": indexed}
     return {**said, "exit_code": _cli.exit_code({*aside, *indexed})}
-
-
-def _would_do(
-    console: Console, run: Path, split: str, manifest: Manifest | None, counts: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Say how many studies have both image and report, and how much memory they need at most."""
-    from medmm.training.records import planned_memory_gb
-
-    number, memory = counts["studies" if split == "all" else split], planned_memory_gb(run)
-    if manifest is not None:
-        number = sum(bool(study.images) and study.report is not None for study in manifest.studies(split))
-    studies = number_of(number, "study", "studies")
-    console.line(f"would draft and score {studies} of split '{split}' in at most {memory:.1f} GB of memory")
-    return {"dry_run": True, "studies": number, "memory_gb": memory}
 
 
 def _track(console: Console, config: Config, run: Path, metrics: Mapping[str, Any]) -> None:

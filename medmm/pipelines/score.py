@@ -1,4 +1,4 @@
-"""``medmm score --run RUN --input DIR``: draft reports for a folder of studies, unattended."""
+"""``medmm score --run RUN --input DIR``: a folder of studies through a run, unattended."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _OUT = "Folder to write to; if not given a new one, runs/score, runs/score-2 and
 def command(
     call: _cli.Invocation,
     run: Annotated[Path, typer.Option("--run", metavar="RUN", help="Run directory of finetune.")],
-    input: Annotated[Path, typer.Option("--input", metavar="DIR", help="Folder of studies; no reports needed.")],
+    input: Annotated[Path, typer.Option("--input", metavar="DIR", help="Folder of studies; images suffice.")],
 ) -> Mapping[str, Any]:
-    """Draft reports for a folder of studies: writes predictions.jsonl, quarantine.jsonl and manifest.json."""
-    from medmm.training.records import planned_memory_gb, read_config
+    """Draft reports, call findings, outline or answer for a folder of studies, as the run was trained to.
+
+    Writes predictions.jsonl, quarantine.jsonl and manifest.json, and the masks of a run that outlines.
+    """
+    from medmm.training.records import read_config
 
     if "data" in call.given:
         raise UsageError("score reads a folder of studies", where="--data", fix="Name the folder with --input DIR.")
@@ -39,19 +42,15 @@ def command(
     if call.dry_run:
         if call.out is not None:
             check_folder(call.out, resume=call.resume)
-        return _would_do(call.console, engine.survey(input), planned_memory_gb(run))
+        from medmm.pipelines import _dry_run
+
+        return _dry_run.scoring(run, config, engine.survey(input), call.console)
     out, started = call.folder("runs/score"), time.monotonic()
     with call.console.progress("scoring") as progress:
         summary = engine.score_folder(
             input, run, out, config=config, device=config.device, resume=call.resume, progress=progress
         )
     return _told(call.console, summary, time.monotonic() - started)
-
-
-def _would_do(console: Console, counts: Mapping[str, int], memory: float) -> Mapping[str, Any]:
-    studies, images = number_of(counts["studies"], "study", "studies"), number_of(counts["images"], "image")
-    console.line(f"would score {studies} with {images} in at most {memory:.1f} GB")
-    return {"dry_run": True, **counts, "memory_gb": memory}
 
 
 def _told(console: Console, summary: ScoreSummary, seconds: float) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import typer
 
 from medmm.config.schema import Config
 from medmm.errors import CheckpointError, MedmmError, TrainingError, UsageError
-from medmm.pipelines import _cli, finetune
+from medmm.pipelines import _cli, _training, finetune
 from medmm.pipelines._console import Console
 
 _DEFAULT_TASK = finetune.Task("report_gen")
@@ -60,7 +60,7 @@ def _dry(call: _cli.Invocation, config: Config) -> Mapping[str, Any]:
         out = call.folder(_folder(config))
         records.require_free(out, _as_begun(out, config, call.resume), resume=call.resume)
     tune = config.tune
-    said = finetune._dry(call, config)
+    said = _training.dry_run(call, config)
     minutes = min(tune.trials * said["plan"]["minutes"], tune.minutes or float("inf"))
     call.console.line(
         f"search: {tune.trials} such trials over {len(tune.space)} settings, about {minutes:.0f} min at most"

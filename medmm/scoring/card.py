@@ -106,6 +106,7 @@ def describe_setting(config: Config, split: str) -> dict[str, Any]:
     labeler, evaluate = choose_labeler(config.labeler), config.evaluate
     version, _, digest = labeler.version.partition("+")
     return {
+        "task": config.task,
         "split": split,
         "sections": list(config.target.sections),
         "whole_text": config.target.whole_text,

@@ -14,6 +14,7 @@ from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.errors import Reason
 from medmm.scoring.samples import chosen
+from medmm.scoring.subgroups import groups_of
 from medmm.tasks.study_labels import LabelSource, label_targets, only_class
 from medmm.types import Study
 
@@ -84,7 +85,7 @@ class ClassMaterial:
             for column, name in enumerate(self.names):
                 truth = ("present" if sample.truth[column] else "absent") if sample.known[column] else "uncertain"
                 said = "uncertain" if declined[row, column] else "present" if called[row, column] else "absent"
-                p = round(float(probabilities[row, column]), 6)
+                p = float(probabilities[row, column])
                 findings[name] = {"truth": truth, "status": said, "probability": p}
             yield {
                 "study_id": sample.study_id,
@@ -126,14 +127,8 @@ def gather(
         truth, known = targets["present"].astype(np.float64), targets["known"].astype(np.float64) > 0
         material.studies.append(study)
         material.samples.append(
-            ClassSample(study.study_id, study.patient_key, study.split, _groups(study), len(study.images), truth, known)
+            ClassSample(
+                study.study_id, study.patient_key, study.split, groups_of(study), len(study.images), truth, known
+            )
         )
     return material
-
-
-def _groups(study: Study) -> dict[str, str]:
-    found = {
-        "sex": study.sex, "age_band": study.age_band, "device": study.device,
-        "view": next((image.view for image in study.images if image.view), None),
-    }  # fmt: skip
-    return {name: value for name, value in found.items() if value}

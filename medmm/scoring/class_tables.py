@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medmm.metrics.classification import AVERAGED
+from medmm.scoring import comparison_tables
 from medmm.scoring.baselines import NAMES
+from medmm.scoring.figures import marked
 from medmm.scoring.markdown import Table, interval, number, table
+from medmm.scoring.reliability import GROUP_FIGURES
 from medmm.scoring.run_card import line_on_hashes, line_on_seeds, line_on_split, lines_on_programs
+from medmm.scoring.subgroups import subgroup_table
 
 _SUMMARY = (
     "accuracy",
@@ -19,7 +23,6 @@ _SUMMARY = (
     "declined_share",
     "wrong_share",
 )
-_LESS_IS_BETTER = frozenset(("ece", "brier", "aurc", "declined_share", "wrong_share"))
 _HEADS = {"most_frequent": "prevalence", "nearest_image": "nearest image", "swapped_image": "swapped image"}
 _OF_CLASS = ("auroc", "auprc", "f1", "sensitivity", "specificity")
 _PICTURES = {
@@ -36,7 +39,7 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     title = f"{card['split']}: {counts['studies']} studies of {counts['patients']} patients"
     rows = [
         (
-            f"{name} ↓" if name in _LESS_IS_BETTER else name,
+            marked(name),
             number(metrics["test"][name]),
             interval(metrics["ci95"].get(name)),
             *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
@@ -61,31 +64,22 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
 
 def group_table(metrics: Mapping[str, Any]) -> Table:
     """Figures by subgroup."""
-    figures = ("auroc_macro", "sensitivity_macro", "specificity_macro", "ece")
-    rows: list[tuple[str, ...]] = []
-    for group, values in metrics["subgroups"].items():
-        for value, said in values.items():
-            cells = []
-            for name in figures:
-                entry = said.get(name)
-                cells.append("–" if entry is None else f"{number(entry['value'])} ({interval(entry.get('ci95'))})")
-            rows.append((f"{group}: {value}", str(said["studies"]), *cells))
-    return "Subgroups", ("group", "studies", *figures), rows
+    return subgroup_table(metrics["subgroups"], GROUP_FIGURES)
 
 
-def markdown(metrics: Mapping[str, Any], pictures: Sequence[str]) -> str:
-    """``metrics.md``."""
+def markdown(metrics: Mapping[str, Any], pictures: Sequence[str], differences: Sequence[str] = ()) -> str:
+    """``metrics.md``; ``differences`` are the pictures of comparisons with other runs."""
     title, columns, rows = summary_table(metrics)
     card = metrics["card"]
     parts = [f"# Evaluation on {title}"]
     if card["warnings"]:
         parts.append("\n".join(f"- **Mind:** {sentence}" for sentence in card["warnings"]))
-    parts += [table(columns, rows), _READING]
+    parts += [table(columns, rows), _READING, *comparison_tables.sections(metrics, differences)]
     for head, names, lines in (class_table(metrics), group_table(metrics)):
         if lines:
             parts += [f"## {head}", table(names, lines)]
     parts.extend(f"![{_PICTURES[name]}]({name})" for name in pictures)
-    parts += ["## What the numbers rest on", "\n".join(f"- {line}" for line in _basis(card))]
+    parts += ["## What the numbers rest on", "\n".join(f"- {line}" for line in basis(card))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -98,7 +92,8 @@ _READING = (
 )
 
 
-def _basis(card: Mapping[str, Any]) -> list[str]:
+def basis(card: Mapping[str, Any]) -> list[str]:
+    """What the numbers rest on, a line each."""
     counts = card["counts"]
     return [
         line_on_split(card, f"{counts['studies']} studies of {counts['patients']} patients, {counts['images']} images"),

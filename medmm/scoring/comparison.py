@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from medmm.config.evaluation import EvaluateConfig
 from medmm.metrics.bootstrap import enough
-from medmm.reports.labelers import Labeler
 from medmm.scoring.differences import differences, holm, mcnemar, permuted
-from medmm.scoring.drafts import Drafts
-from medmm.scoring.other_runs import OtherRun
-from medmm.scoring.scores import Sample, Scorer, Scores, summary_names
+from medmm.scoring.evaluation import Request
+from medmm.scoring.figures import Figures, Outcomes
+from medmm.scoring.other_runs import OtherRun, facts_of, find
+from medmm.scoring.sameness import Line, Subject
 
 _FEW_SEEDS = 3
-_SWAPS_A_TEST = 100  # with so many for each metric, Holm's p of a difference that no swap reaches is below 0.01
+_SWAPS_A_TEST = 100  # with so many for each figure, Holm's p of a difference that no swap reaches is below 0.01
 
 
 @dataclass(frozen=True)
@@ -25,82 +24,106 @@ class Bench:
     """What other runs are held against.
 
     Attributes:
-        samples: The studies.
-        scorer: Scores drafts of them.
-        labeler: Reads findings in drafts.
-        config: Number of resamples.
-        seed: Seed of the tests.
-        run: ``weights_sha256``, ``seed``, ``recipe_sha256`` and ``generate`` of this run.
-        drafts: Its drafts.
-        scores: Their scores.
+        subject: The samples.
+        outcomes_of: What comes of a run's lines of ``predictions.jsonl``, in the order of the samples.
+        figures: This run's.
+        main: The figures that people read first; None: all that are not of one class.
     """
 
-    samples: Sequence[Sample]
-    scorer: Scorer
-    labeler: Labeler
-    config: EvaluateConfig
-    seed: int
-    run: Mapping[str, Any]
-    drafts: Drafts
-    scores: Scores
+    subject: Subject
+    outcomes_of: Callable[[Sequence[Line]], Outcomes]
+    figures: Figures
+    main: Sequence[str] | None = None
 
-    def of(self, other: OtherRun, with_intervals: bool) -> tuple[Drafts, Scores]:
-        """Another run's drafts in the order of the samples, and their scores."""
-        drafts = Drafts.of([other.drafts[sample.study_id] for sample in self.samples], self.labeler)
-        return drafts, self.scorer.score(drafts.texts, drafts.findings, with_intervals)
+    @property
+    def patients(self) -> list[str]:
+        """Each sample's patient."""
+        return [line["patient_key"] for line in self.subject.lines]
+
+    def main_of(self, found: Mapping[str, object]) -> list[str]:
+        """The main figures that were found."""
+        return [name for name in (found if self.main is None else self.main) if name in found and "/" not in name]
 
 
-def against(bench: Bench, other: OtherRun) -> dict[str, Any]:
-    """Compare with another run on the same studies.
+def compare(bench: Bench, request: Request, card: Mapping[str, Any]) -> tuple[dict[str, Any], list[OtherRun]]:
+    """What ``metrics.json`` says of other runs, ``against`` and ``seeds``, and these.
+
+    Args:
+        bench: This run's figures, and of what they are.
+        request: Names the other runs.
+        card: The card of this evaluation.
+
+    Raises:
+        DataError: Another run is not of the same.
+        CheckpointError: A run cannot be loaded.
+    """
+    said: dict[str, Any] = {}
+    own = facts_of(card, "of this evaluation")
+    runs = [find(place, bench.subject, request, card, "--seeds") for place in request.others.seeds]
+    if runs:
+        said["seeds"] = _seeds(bench, own, runs)
+    if request.others.against is not None:
+        rival = find(request.others.against, bench.subject, request, card, "--against")
+        said["against"] = _against(bench, request, own, rival)
+        runs.append(rival)
+    return said, runs
+
+
+def _against(bench: Bench, request: Request, own: Mapping[str, Any], other: OtherRun) -> dict[str, Any]:
+    """Compare with another run on the same samples.
 
     Returns:
-        ``run`` (what the other one is), ``metrics`` (metric to ``this``, ``other``, ``difference``, and where there is
-        a bootstrap ``ci95``, ``p``, ``p_permutation``; main metrics also ``p_holm`` of the latter), ``mcnemar``,
-        ``identical_drafts`` (share of the studies) and ``notes``. Of a few patients there is neither interval nor p.
+        ``run`` (what the other one is), ``main`` (names of the main figures), ``metrics`` (figure to ``this``,
+        ``other``, ``difference``, and where there is a bootstrap ``ci95``, ``p``, ``p_permutation``; main figures also
+        ``p_holm`` of the latter), ``mcnemar``, ``identical`` (share of the samples of which both say the same) and
+        ``notes``. Of a few patients there is neither interval nor p.
     """
-    drafts, scores = bench.of(other, with_intervals=True)
-    found = differences(bench.scores, scores)
+    resamples, seed = request.config.evaluate.bootstrap, request.config.seed
+    figures = Figures.of(bench.outcomes_of(other.lines), bench.patients, resamples, seed)
+    found = differences(bench.figures, figures)
     for name, entry in found.items():
-        found[name] = {"this": bench.scores.values[name], "other": scores.values[name], **entry}
-    tests: dict[str, Any] = {}
-    if enough(bench.scorer.patients):
-        tests = _tested(bench, scores, found)
-    pairs = zip(bench.drafts.texts, drafts.texts, strict=True)
+        found[name] = {"this": bench.figures.values[name], "other": figures.values[name], **entry}
+    tests = _tested(bench, figures, found, resamples, seed) if enough(bench.patients) else {}
+    subject = bench.subject
+    pairs = zip(subject.lines, other.lines, strict=True)
     return {
         "run": dict(other.facts),
+        "main": bench.main_of(found),
         "metrics": found,
         "mcnemar": tests,
-        "identical_drafts": sum(one == two for one, two in pairs) / len(drafts.texts),
-        "notes": _notes(bench.run, other.facts),
+        "identical": sum(one[subject.said] == two[subject.said] for one, two in pairs) / len(subject.lines),
+        "notes": _notes(own, other.facts),
     }
 
 
-def seeds(bench: Bench, others: Sequence[OtherRun]) -> dict[str, Any]:
+def _seeds(bench: Bench, own: Mapping[str, Any], others: Sequence[OtherRun]) -> dict[str, Any]:
     """Summarise this run and others of the same recipe over their seeds.
 
     Returns:
-        ``runs``, ``metrics`` (metric to ``values``, ``mean``, ``sd``, ``min``, ``max``, ``ci95`` of the mean over seeds
-        by Student's t, and ``ci95_within`` of this run over patients) and ``notes``.
+        ``runs``, ``main`` (names of the main figures), ``metrics`` (figure to ``values``, ``mean``, ``sd``, ``min``,
+        ``max``, ``ci95`` of the mean over seeds by Student's t, and ``ci95_within`` of this run over patients) and
+        ``notes``.
     """
-    scores = [bench.scores, *(bench.of(other, with_intervals=False)[1] for other in others)]
-    runs = [dict(bench.run), *(dict(other.facts) for other in others)]
-    shared = [name for name in bench.scores.values if all(name in one.values for one in scores)]
-    metrics = {name: summary([one.values[name] for one in scores]) for name in shared}
+    figures = [bench.figures, *(Figures.of(bench.outcomes_of(one.lines), bench.patients, 0, 0) for one in others)]
+    runs = [dict(own), *(dict(other.facts) for other in others)]
+    shared = [name for name in bench.figures.values if all(name in one.values for one in figures)]
+    metrics = {name: summary([one.values[name] for one in figures]) for name in shared}
     for name, entry in metrics.items():
-        if name in bench.scores.ci95:
-            entry["ci95_within"] = list(bench.scores.ci95[name])
-    return {"runs": runs, "metrics": metrics, "notes": _seed_notes(runs)}
+        if name in bench.figures.ci95:
+            entry["ci95_within"] = list(bench.figures.ci95[name])
+    return {"runs": runs, "main": bench.main_of(metrics), "metrics": metrics, "notes": _seed_notes(runs)}
 
 
-def _tested(bench: Bench, other: Scores, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _tested(
+    bench: Bench, other: Figures, found: dict[str, dict[str, Any]], resamples: int, seed: int
+) -> dict[str, Any]:
     """McNemar's tests; the permutation's p-values go into ``found``."""
-    mine, theirs = bench.scores.measures, other.measures
+    mine, theirs = bench.figures.measures, other.measures
     if mine is None or theirs is None:
         return {}
-    if bench.config.bootstrap:
-        main = [name for name in summary_names(found) if name in found]
-        swaps = max(bench.config.bootstrap, _SWAPS_A_TEST * len(main))
-        p_values = permuted(mine, theirs, bench.scorer.patients, swaps, bench.seed)
+    if resamples:
+        main = bench.main_of(found)
+        p_values = permuted(mine, theirs, bench.patients, max(resamples, _SWAPS_A_TEST * len(main)), seed)
         for name, p in p_values.items():
             if name in found:
                 found[name]["p_permutation"] = p

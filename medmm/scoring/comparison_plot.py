@@ -10,7 +10,8 @@ import numpy as np
 
 from medmm.io import atomic
 from medmm.scoring.baselines import NAMES
-from medmm.scoring.scores import LESS_IS_BETTER, summary_names
+from medmm.scoring.figures import is_better_small
+from medmm.scoring.scores import summary_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,9 @@ _WORDS = {
 }
 _ROW = 0.42  # inches
 _SHIFT = 0.26  # of a row, between two marks in it
-_UNBOUNDED = frozenset(("cider_d", "hallucinated_per_report", "omitted_per_report"))
+_UNBOUNDED = frozenset(
+    ("cider_d", "hallucinated_per_report", "omitted_per_report", "hd95_mm", "hd95_px", "volume_error_ml")
+)
 """Metrics that are no shares: drawn on the axis of the shares they would hide the others, so they are left out."""
 
 
@@ -51,7 +54,8 @@ def comparison_picture(metrics: Mapping[str, Any], path: Path) -> bool:
         ResourceError: The disk is full.
     """
     series = _series(metrics)
-    names = [name for name in summary_names(metrics["test"]) if name not in _UNBOUNDED]
+    main = metrics["against"]["main"] if "against" in metrics else summary_names(metrics["test"])
+    names = [name for name in main if name not in _UNBOUNDED]
     names = [name for name in names if any("ci95" in found.get(name, {}) for found in series.values())]
     if not names:
         return False
@@ -76,7 +80,7 @@ def _draw(axes: Axes, found: Mapping[str, Any], names: Sequence[str], key: str, 
     for row, name in enumerate(names):
         entry = found.get(name, {})
         if "ci95" in entry:
-            sign = -1.0 if name in LESS_IS_BETTER else 1.0
+            sign = -1.0 if is_better_small(name) else 1.0
             value, (low, high) = sign * entry["difference"], sorted(sign * bound for bound in entry["ci95"])
             rows.append(row + shift)
             values.append(value)
@@ -98,9 +102,10 @@ def _dress(axes: Axes, names: Sequence[str]) -> None:
 def _series(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if "against" in metrics:
         return {"against": metrics["against"]["metrics"]}
-    return {name: metrics["differences"][name] for name in NAMES if name in metrics["differences"]}
+    beside = metrics.get("differences", {})
+    return {name: beside[name] for name in NAMES if name in beside}
 
 
 def _label(name: str) -> str:
     words = _WORDS.get(name, name.replace("_", " ").replace(" f1 ", " F1 "))
-    return f"{words} (sign turned)" if name in LESS_IS_BETTER else words
+    return f"{words} (sign turned)" if is_better_small(name) else words

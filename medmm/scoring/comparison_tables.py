@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medmm.scoring.markdown import finer, interval, number, p_value, table
-from medmm.scoring.scores import LESS_IS_BETTER, PREFIX, summary_names
+from medmm.scoring.figures import marked
+from medmm.scoring.markdown import Table, finer, interval, number, p_value, table
 
 _WEIGHTS_SHOWN = 12
-
-
-Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
-"""Title, columns and rows."""
 
 
 def tables(metrics: Mapping[str, Any]) -> list[Table]:
@@ -26,29 +22,36 @@ def tables(metrics: Mapping[str, Any]) -> list[Table]:
     return found
 
 
-def against_section(found: Mapping[str, Any]) -> list[str]:
-    """Heading, words and tables of what ``metrics.json`` holds under ``against``."""
-    run, metrics = found["run"], found["metrics"]
+def sections(metrics: Mapping[str, Any], pictures: Sequence[str] = ()) -> list[str]:
+    """The comparisons that ``metrics.json`` holds, as parts of ``metrics.md``, and the pictures of them."""
+    against, seeds = metrics.get("against"), metrics.get("seeds")
+    return [
+        *([] if against is None else _against_section(against)),
+        *([] if seeds is None else _seeds_section(seeds)),
+        *(f"![Differences of the main metrics with their intervals]({name})" for name in pictures),
+    ]
+
+
+def _against_section(found: Mapping[str, Any]) -> list[str]:
+    run = found["run"]
     title, columns, rows = _against_table(found)
     parts = [
         f"## {title}",
-        f"The other run: weights `{str(run['weights_sha256'])[:_WEIGHTS_SHOWN]}`, seed {run['seed']}, drafts"
-        f" {run['drafts']}. In {found['identical_drafts']:.1%} of the studies both drafts are the same text.",
+        f"The other run: weights `{str(run['weights_sha256'])[:_WEIGHTS_SHOWN]}`, seed {run['seed']}, predictions"
+        f" {run['predictions']}. In {found['identical']:.1%} of the cases both say the same.",
         _minded(found["notes"]),
         table(columns, rows),
         "Differences are this run minus the other, on the same resamples of patients; *p* is the bootstrap's,"
-        " two-sided. *p (permutation)* is that of a test that swaps the two drafts of whole patients;"
+        " two-sided. *p (permutation)* is that of a test that swaps what the two say of whole patients;"
         f" {len(rows)} metrics are looked at together, and *p (Holm)* adjusts it for that.",
     ]
-    classes = [name for name in metrics if name.startswith(PREFIX)]
-    if classes and found["mcnemar"]:
-        parts.append(table(*_finding_table(found, classes)))
-        parts.append("McNemar's test counts studies that one run alone gets right; studies count as independent.")
+    if found["mcnemar"]:
+        parts.append(table(*_alone_table(found)))
+        parts.append("McNemar's test counts cases that one run alone gets right; cases count as independent.")
     return [part for part in parts if part]
 
 
-def seeds_section(found: Mapping[str, Any]) -> list[str]:
-    """Heading, words and table of what ``metrics.json`` holds under ``seeds``."""
+def _seeds_section(found: Mapping[str, Any]) -> list[str]:
     title, columns, rows = _seeds_table(found)
     parts = [
         f"## {title}",
@@ -65,15 +68,14 @@ def _against_table(found: Mapping[str, Any]) -> Table:
     metrics = found["metrics"]
     rows: list[tuple[str, ...]] = [
         (
-            _marked(name),
+            marked(name),
             number(metrics[name]["this"]),
             number(metrics[name]["other"]),
             finer(metrics[name]["difference"]),
             interval(metrics[name].get("ci95")),
             *(p_value(metrics[name].get(p)) for p in ("p", "p_holm", "p_permutation")),
         )
-        for name in summary_names(metrics)
-        if name in metrics
+        for name in found["main"]
     ]
     columns = ("metric", "this run", "other run", "difference", "95% interval", "p", "p (Holm)", "p (permutation)")
     return "Against another run", columns, rows
@@ -83,15 +85,14 @@ def _seeds_table(found: Mapping[str, Any]) -> Table:
     metrics = found["metrics"]
     rows: list[tuple[str, ...]] = [
         (
-            _marked(name),
+            marked(name),
             number(metrics[name]["mean"]),
             number(metrics[name]["sd"]),
             f"{metrics[name]['min']:.3f} to {metrics[name]['max']:.3f}",
             interval(metrics[name]["ci95"]),
             interval(metrics[name].get("ci95_within")),
         )
-        for name in summary_names(metrics)
-        if name in metrics
+        for name in found["main"]
     ]
     columns = ("metric", "mean", "SD", "range", "95% interval over seeds", "95% over patients, this run")
     return f"Over {len(found['runs'])} seeds", columns, rows
@@ -106,15 +107,15 @@ def _minded(sentences: Sequence[str]) -> str:
     return "\n".join(f"- **Mind:** {sentence}" for sentence in sentences)
 
 
-def _finding_table(found: Mapping[str, Any], names: list[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _alone_table(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows: list[tuple[str, ...]] = []
-    for name in (*sorted(names), "exact_match"):
-        entry, test = found["metrics"].get(name), found["mcnemar"].get(name)
-        if entry is None or test is None:
+    for name, test in sorted(found["mcnemar"].items(), key=lambda item: ("/" not in item[0], item[0])):
+        entry = found["metrics"].get(name)
+        if entry is None:
             continue
         rows.append(
             (
-                name.removeprefix(PREFIX),
+                marked(name),
                 number(entry["this"]),
                 number(entry["other"]),
                 finer(entry["difference"]),
@@ -124,9 +125,5 @@ def _finding_table(found: Mapping[str, Any], names: list[str]) -> tuple[tuple[st
                 p_value(test["p"]),
             )
         )
-    columns = ("F1 of", "this run", "other run", "difference", "95% interval", "p", "right alone", "p (McNemar)")
+    columns = ("metric", "this run", "other run", "difference", "95% interval", "p", "right alone", "p (McNemar)")
     return columns, rows
-
-
-def _marked(name: str) -> str:
-    return f"{name} ↓" if name in LESS_IS_BETTER else name

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medmm.config.schema import Config
-from medmm.errors import CheckpointError, ResourceError, is_out_of_memory
+from medmm.errors import CheckpointError, ResourceError, UsageError, is_out_of_memory
 from medmm.types import Prediction
 
 if TYPE_CHECKING:
@@ -52,13 +52,30 @@ class DraftingModel(Protocol):
         """Draft a report for each study of ``images`` ``[B, V, 1, S, S]`` in [0, 1], or answer a question on each."""
 
 
+def require_task(own: Config, config: Config) -> None:
+    """A run does what it was trained for.
+
+    Args:
+        own: The run's config.
+        config: What is asked for.
+
+    Raises:
+        UsageError: It is another task.
+    """
+    if config.task != own.task:
+        what, fix = "the run was trained for another task", "Leave task out, or name another run."
+        raise UsageError(what, where="task", got=config.task, expected=own.task, fix=fix)
+
+
 def adopt(model: LoadedModel, config: Config) -> LoadedModel:
     """Let a loaded run write, decline and be asked with the settings and the seed of ``config``.
 
     Raises:
-        CheckpointError: ``config`` asks for another preprocessing or another model than the weights were trained with.
+        UsageError: ``config`` asks for another task than the weights were trained for.
+        CheckpointError: It asks for another preprocessing or another model than they were trained with.
     """
     own = model.config
+    require_task(own, config)
     for part in ("preprocess", "model"):
         before, now = getattr(own, part).model_dump(), getattr(config, part).model_dump()
         if before != now:
@@ -72,6 +89,7 @@ def adopt(model: LoadedModel, config: Config) -> LoadedModel:
     model.task.config = own.model_copy(
         update={
             "generate": config.generate,
+            "prompts": config.prompts,
             "reliability": config.reliability,
             "score": config.score,
             "seed": config.seed,

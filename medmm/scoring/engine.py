@@ -18,7 +18,7 @@ from medmm import registry
 from medmm.config.schema import Config
 from medmm.errors import CheckpointError, ExitCode, UsageError
 from medmm.scoring import sources
-from medmm.scoring.drafting import DraftingModel, Progress, adopt
+from medmm.scoring.drafting import DraftingModel, Progress, adopt, require_task
 from medmm.scoring.ledger import Ledger, check_folder
 from medmm.scoring.stream import Stream
 from medmm.types import Rejection
@@ -131,6 +131,7 @@ def score_listing(
 ) -> ScoreSummary:
     """Do what :func:`score_folder` does with files that are listed and a model that is loaded already."""
     started = time.monotonic()
+    require_task(model.config, config)
     _require_questions(config)
     header = {**_header(model, config), "input_hash": listing.hash()}
     with Ledger.open(out, identity(model, config), header, resume=resume) as ledger:
@@ -158,7 +159,10 @@ def score_listing(
 
 
 def identity(model: DraftingModel, config: Config) -> dict[str, str]:
-    """What must be the same when scores are gone on with: weights, preprocessing, way of writing, seed of draws."""
+    """What must be the same when scores are gone on with: weights, preprocessing, way of writing, seed of draws.
+
+    And what is declined, and the words that findings are asked with, where they are not as the settings begin.
+    """
     weights = model.provenance.get("weights_sha256")
     if not weights:
         raise CheckpointError("the model does not say which weights it holds", expected="weights_sha256")
@@ -170,6 +174,12 @@ def identity(model: DraftingModel, config: Config) -> dict[str, str]:
     }
     if config.score.questions:
         found["questions"] = hashlib.sha256(json.dumps(config.score.questions).encode()).hexdigest()
+    own = Config()
+    for name in ("reliability", "prompts"):
+        part = getattr(config, name)
+        if part != getattr(own, name):
+            said = json.dumps(part.model_dump(mode="json"), sort_keys=True)
+            found[name] = hashlib.sha256(said.encode()).hexdigest()
     if config.generate.strategy == "sample":  # the only way of writing that draws
         found["seed"] = str(config.seed)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from medmm.errors import DataError, MedmmError, UsageError
 from medmm.scoring import tables
 from medmm.scoring.drafting import DraftingModel, Progress, adopt
 from medmm.scoring.markdown import Table
-from medmm.scoring.other_runs import recipe_hash
 from medmm.scoring.own_vocabulary import with_own_vocabulary
+from medmm.scoring.run_card import recipe_hash
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -28,7 +28,7 @@ class Others:
     Attributes:
         against: A run, or an evaluation of one, to compare with.
         seeds: Runs that differ from this one by their seed alone, or evaluations of them.
-        device: Where those that have to draft compute.
+        device: Where those that have to be asked compute.
     """
 
     against: Path | None = None
@@ -39,6 +39,31 @@ class Others:
         """Each run with the option that names it."""
         seeds = [("--seeds", place) for place in self.seeds]
         return [*seeds, *([] if self.against is None else [("--against", self.against)])]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an evaluation is asked for.
+
+    Attributes:
+        manifest: The data, with its split.
+        config: The run's config, with the settings of this evaluation merged into it.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        out: Folder to write to.
+        progress: Called as ``progress(done, total, note)``.
+        others: Runs to compare with.
+        trained: ``seed`` and ``recipe_sha256`` of the model's training.
+        device: Where the model computes, for the card.
+    """
+
+    manifest: Manifest
+    config: Config
+    split: str
+    out: Path
+    progress: Progress | None = None
+    others: Others = Others()
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,14 +87,14 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
-def refuse_others(others: Others | None) -> None:
-    """Refuse runs to compare with, for tasks whose models cannot be compared yet.
+def refuse_others(others: Others) -> None:
+    """Refuse runs to compare with, for models that cannot be compared.
 
     Raises:
         UsageError: There is one.
     """
-    if others is not None and others.named():
-        raise UsageError("only report generators are held against other runs", where=others.named()[0][0])
+    if others.named():
+        raise UsageError("models of this task are not held against other runs", where=others.named()[0][0])
 
 
 def require_some(
@@ -98,32 +123,8 @@ def require_some(
 class EvaluateModel(Protocol):
     """How a task's models are evaluated; the registry has one for each task."""
 
-    def __call__(  # noqa: PLR0913
-        self,
-        model: DraftingModel,
-        manifest: Manifest,
-        config: Config,
-        split: str,
-        out: Path,
-        *,
-        progress: Progress | None = None,
-        others: Others | None = None,
-        trained: Mapping[str, Any] | None = None,
-        device: str | None = None,
-    ) -> Evaluation:
-        """Do what :func:`evaluate` does with a model that is loaded already.
-
-        Args:
-            model: The model.
-            manifest: As in :func:`evaluate`, like all that follow.
-            config: The config.
-            split: The part of the data.
-            out: The folder.
-            progress: Called as ``progress(done, total, note)``.
-            others: Runs to compare with.
-            trained: ``seed`` and ``recipe_sha256`` of the model's training.
-            device: Where the model computes, for the card.
-        """
+    def __call__(self, model: DraftingModel, request: Request, /) -> Evaluation:
+        """Do what :func:`evaluate` does with a model that is loaded already."""
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - the order of the command line
@@ -139,7 +140,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the order of the command line
     """Hold what a run says of every study of a split against what is known of it, beside baselines.
 
     Writes ``metrics.json``, ``metrics.md``, ``predictions.jsonl`` and ``quarantine.jsonl`` (mode 0600, they hold
-    references and paths) and pictures; drafts of ``others`` go to ``drafts-WEIGHTS.jsonl``. The figures also go into
+    references and paths) and pictures; what ``others`` say goes to ``drafts-WEIGHTS.jsonl``. The figures also go into
     the run's model card; where it cannot be written, ``notes`` of what is returned says so.
 
     Args:
@@ -154,7 +155,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the order of the command line
 
     Raises:
         DataError: No study of the split has an image that can be read and what the task is judged by; or another run
-            is not of the same studies, split or sections.
+            is not of the same studies, split, task, sections, classes or questions.
         CheckpointError: A run cannot be loaded.
         UsageError: ``others`` names what is no run; a judge cannot be had.
         ResourceError: Out of disk or memory.
@@ -165,11 +166,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the order of the command line
     trained = {"seed": loaded.config.seed, "recipe_sha256": recipe_hash(loaded.config)}
     config = with_own_vocabulary(config, loaded.config, run)
     model = adopt(loaded, config)
-    evaluate_model: EvaluateModel = registry.resolve("evaluation", config.task)
-    found = evaluate_model(
-        model, manifest, config, split, out, progress=progress, others=others, trained=trained, device=model.device
-    )
-    return _entered(found, run)
+    evaluate_model: EvaluateModel = registry.resolve("evaluation", config.registered)
+    request = Request(manifest, config, split, out, progress, others or Others(), trained, model.device)
+    return _entered(evaluate_model(model, request), run)
 
 
 def _entered(evaluation: Evaluation, run: Path) -> Evaluation:

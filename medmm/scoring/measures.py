@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,14 @@ from medmm.metrics.attributes import ATTRIBUTES, attribute_agreement
 from medmm.metrics.bertscore import BertScorer
 from medmm.metrics.chrf import chrf_statistics
 from medmm.metrics.cider import CIDER_D, document_frequencies
-from medmm.metrics.finding_errors import Along, along_with, finding_errors, prior_references, weighted_mean
+from medmm.metrics.finding_errors import (
+    Along,
+    FindingErrors,
+    along_with,
+    finding_errors,
+    prior_references,
+    weighted_mean,
+)
 from medmm.metrics.finding_scores import MACRO, FindingScores, Uncertain, finding_scores
 from medmm.metrics.judges import Judge, judge_scores, load_judge
 from medmm.metrics.meteor import meteor_statistics
@@ -30,19 +37,15 @@ from medmm.metrics.wordnet import find_wordnet
 from medmm.reports.chexpert import CHEXPERT_5, CHEXPERT_14, chexpert_observations
 from medmm.reports.labelers import Labeler
 from medmm.reports.priors import find_prior_references
+from medmm.scoring.figures import Bools, Floats, Measure
 from medmm.types import Finding
 
 Findings = Mapping[str, Finding]
-Floats = npt.NDArray[np.float64]
+
+PREFIX = "clinical_f1/"
+"""Before a finding's name in the name of its F1."""
 
 _MASK = re.compile(r"\bX{2,}\b|_{2,}", re.IGNORECASE)
-
-
-class Measure(Protocol):
-    """Statistics with a row a study."""
-
-    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
-        """Scores of the studies together, ``[]``, or ``[resamples]`` for weights ``[resamples, n]``."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Measures:
     parts: Mapping[str, Measure]
     notes: tuple[str, ...] = ()
 
-    def scores(self, weights: npt.ArrayLike | None = None) -> dict[str, Floats]:
+    def scores(self, weights: Floats | None = None) -> dict[str, Floats]:
         """Every score, as :meth:`Measure.scores`."""
         return {name: value for part in self.parts.values() for name, value in part.scores(weights).items()}
 
@@ -80,6 +83,18 @@ class Measures:
         """
         pairs = {name: (part, other.parts[name]) for name, part in self.parts.items() if name in other.parts}
         return Measures({name: _stacked(*pair) for name, pair in pairs.items()})
+
+    def correct(self) -> dict[str, Bools]:
+        """``exact_match`` and ``clinical_f1/NAME`` to whether a draft has all findings right, and each by itself."""
+        found: dict[str, Bools] = {}
+        for part in self.parts.values():
+            if isinstance(part, FindingErrors):
+                found["exact_match"] = part.exact > 0
+            if isinstance(part, FindingScores) and not part.suffix:
+                found |= {
+                    f"{PREFIX}{name}": part.truth[:, at] == part.drafted[:, at] for at, name in enumerate(part.names)
+                }
+        return found
 
     def averaged(self) -> dict[str, tuple[str, ...]]:
         """The findings that each macro F1 is an average of, by its name: of the truth, so the same for all drafts."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import numpy.typing as npt
 
 from medmm.config.schema import Config
 from medmm.data.case_grid import stretch_mask
-from medmm.data.case_masks import read_masks
+from medmm.data.case_reading import CaseReaders, Request
 from medmm.data.labels import mask_labels
 from medmm.data.manifest import Manifest
+from medmm.data.prepared import Prepared, request_with_masks
 from medmm.errors import ImageError, Reason
 from medmm.metrics.segmentation import Lesion, lesions_of, outline_figures
 from medmm.scoring.drafting import Progress
+from medmm.scoring.reading import reading_processes
 from medmm.tasks.segmentation import Segmentation
-from medmm.types import Image, Rejection, Study
+from medmm.types import Rejection, Study
 
 _SMALL = 64  # voxels along each side of the masks that baselines are compared on
 Coded = npt.NDArray[Any]
@@ -55,8 +58,7 @@ class OutlineSample:
         volume = None if self.spacing_mm is None or len(self.spacing_mm) < 3 else float(np.prod(self.spacing_mm)) / 1000
         classes: dict[str, Any] = {}
         for name, (drawn, true) in self.sizes.items():
-            rounded = {key: round(value, 6) for key, value in self.figures.get(name, {}).items()}
-            classes[name] = {**rounded, "voxels": drawn, "voxels_true": true}
+            classes[name] = {**self.figures.get(name, {}), "voxels": drawn, "voxels_true": true}
             if volume is not None:
                 classes[name] |= {"volume_ml": round(drawn * volume, 4), "volume_ml_true": round(true * volume, 4)}
         head = {"study_id": self.study_id, "patient_key": self.patient_key, "split": self.split}
@@ -81,56 +83,50 @@ class OutlineMaterial:
 def outline_all(
     task: Segmentation, manifest: Manifest, split: str, config: Config, progress: Progress | None
 ) -> OutlineMaterial:
-    """Outline the studies of a split that have masks, and compare."""
+    """Outline the studies of a split that have masks, and compare; images are read ahead in other processes."""
     material, total = OutlineMaterial(), manifest.counts().get(split)
-    for done, study in enumerate(manifest.studies(split), 1):
-        if not Segmentation.teaches(study):
-            reason = Reason.IMAGE_WITHOUT_MASK if study.images else Reason.REPORT_WITHOUT_IMAGE
-            material.left_out[str(reason)] += 1
-            continue
-        try:
-            material.samples.append(_sample(task, study, config))
-        except ImageError as error:
-            material.left_out[str(error.reason)] += 1
-            material.rejections.append(Rejection(study.study_id, error.reason, error.detail, study.images[0].path))
-        if progress is not None:
-            progress(done, total, "outlining")
+    labels, asked = mask_labels(config.data), deque[Study]()
+
+    def requests() -> Iterator[Request]:
+        for study in manifest.studies(split):
+            if Segmentation.teaches(study):
+                asked.append(study)
+                yield request_with_masks(study, task.grid, task.code, labels)
+            else:
+                reason = Reason.IMAGE_WITHOUT_MASK if study.images else Reason.REPORT_WITHOUT_IMAGE
+                material.left_out[str(reason)] += 1
+
+    with CaseReaders(reading_processes(config.score)) as readers:
+        for done, found in enumerate(readers.each(requests()), 1):
+            study = asked.popleft()
+            if isinstance(found, ImageError):
+                material.left_out[str(found.reason)] += 1
+                material.rejections.append(Rejection(study.study_id, found.reason, found.detail, study.images[0].path))
+            else:
+                material.samples.append(_compared(task, study, found))
+            if progress is not None:
+                progress(done, total, "outlining")
     return material
 
 
 def true_masks(task: Segmentation, studies: Iterator[Study], config: Config, most: int) -> Iterator[Coded]:
     """Coded masks of up to ``most`` studies, made small."""
-    labels, given = mask_labels(config.data), 0
-    for study in studies:
-        if given == most:
-            return
-        if not Segmentation.teaches(study):
-            continue
-        try:
-            image = task.grid.read(study.images[0].source)
-            masks = read_masks(study, image, labels, task.code.classes)
-        except ImageError:
-            continue
-        given += 1
-        yield _small(task.code.encode(masks, image.array.shape[1:]))
+    labels = mask_labels(config.data)
+    taught = (study for study in studies if Segmentation.teaches(study))
+    requests = (request_with_masks(study, task.grid, task.code, labels, _SMALL) for study in taught)
+    with CaseReaders(reading_processes(config.score)) as readers:
+        yield from islice((one for one in readers.each(requests) if not isinstance(one, ImageError)), most)
 
 
-def _sample(task: Segmentation, study: Study, config: Config) -> OutlineSample:
-    image = task.grid.read(study.images[0].source)
-    masks = read_masks(study, image, mask_labels(config.data), task.code.classes)
-    if not masks:
-        raise ImageError(Reason.IMAGE_WITHOUT_MASK, "the study has no mask of any class")
-    true = task.code.encode(masks, image.array.shape[1:])
-    drawn = task.outline(image)
-    return _compared(task, study, image, drawn, true)
-
-
-def _compared(task: Segmentation, study: Study, image: Image, drawn: Coded, true: Coded) -> OutlineSample:
+def _compared(task: Segmentation, study: Study, image: Prepared) -> OutlineSample:
+    """Outline an image and hold it against its masks where these are labelled."""
+    assert image.true is not None
+    drawn, true, labelled = task.outline(image), image.true, task.code.labelled(image.true)
     tolerance = task.config.segmentation.tolerance_mm
     spacing = image.spacing_mm or (1.0,) * true.ndim
     figures, sizes, lesions = {}, {}, list[Lesion]()
     for number, name in enumerate(task.code.classes):
-        one, other = task.code.mask(drawn, number), task.code.mask(true, number)
+        one, other = task.code.mask(drawn, number) & labelled, task.code.mask(true, number)
         figures[name] = outline_figures(one, other, spacing, tolerance)
         sizes[name] = (int(np.count_nonzero(one)), int(np.count_nonzero(other)))
         if name in task.lesions and image.spacing_mm is not None:

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medmm.data.case_reading import CaseReaders, Request
+from medmm.data.prepared import Prepared, request
 from medmm.errors import ImageError
 from medmm.interop.seg import write_segmentation
 from medmm.io.atomic import full_disk_named
 from medmm.io.image import Format, sniff
 from medmm.io.mask_file import write_nifti_mask, write_png_mask
+from medmm.scoring.reading import reading_processes
 from medmm.scoring.segmentation_evaluation import segmentation_of
 from medmm.scoring.stream import Stream
 from medmm.tasks.segmentation import Segmentation
-from medmm.types import Image, ImageRef, Rejection, Study
+from medmm.types import ImageRef, Rejection, Study
 
 MASKS = "masks"
 LABEL_MAP = "label"
 SEGMENTATION = "segmentation.dcm"
+_CHANNEL = re.compile(r"(.+)_\d{4}\.(?:nii|nii\.gz|png)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An image on its way from the files to the model: its place among the study's, from 1, and whether it is the last.
+
+    ``references`` are its files where these are its channels.
+    """
+
+    study: Study
+    fingerprint: str
+    references: tuple[ImageRef, ...]
+    place: int
+    is_last: bool
 
 
 @dataclass
 class OutlineStream(Stream):
-    """One pass over a folder of studies, as :class:`medmm.scoring.stream.Stream`; images are read one by one."""
+    """One pass over a folder of studies, as :class:`medmm.scoring.stream.Stream`; images are outlined one by one."""
 
     def run(self) -> None:
         """Outline everything that is not done.
@@ -37,16 +59,42 @@ class OutlineStream(Stream):
             UsageError: The run outlines nothing.
             ResourceError: Out of disk or memory.
         """
-        task = segmentation_of(self.model)
-        for study, print_ in self._wanted():
-            drawn: list[dict[str, Any]] = []
-            failed: list[Rejection] = []
-            for place, image in enumerate(study.images):
+        task, waiting = segmentation_of(self.model), deque[_Asked]()
+        drawn: list[dict[str, Any]] = []
+        failed: list[Rejection] = []
+        with CaseReaders(reading_processes(self.config)) as readers:
+            for found in readers.each(self._requests(task, waiting)):
+                asked = waiting.popleft()
                 try:
-                    drawn.append(self._outlined(task, study, place, image))
+                    if isinstance(found, ImageError):
+                        raise found
+                    drawn.append(self._outlined(task, asked, found))
                 except ImageError as error:
-                    failed.append(Rejection(study.study_id, error.reason, error.detail, image.path))
-            self._settle(study, print_, drawn, failed)
+                    path = asked.references[0].path
+                    failed.append(Rejection(asked.study.study_id, error.reason, error.detail, path))
+                if asked.is_last:
+                    self._settle(asked.study, asked.fingerprint, drawn, failed)
+                    drawn, failed = [], []
+
+    def _requests(self, task: Segmentation, waiting: deque[_Asked]) -> Iterator[Request]:
+        """What has to be read, image by image; what it is of is put into ``waiting``."""
+        for study, print_ in self._wanted():
+            images = task.images_of([image.source for image in study.images])
+            joined = len(images) < len(study.images)
+            for place, source in enumerate(images, 1):
+                references = study.images if joined else study.images[place - 1 : place]
+                waiting.append(_Asked(study, print_, references, place, place == len(images)))
+                yield request(source, task.grid)
+
+    def _studies(self) -> Iterator[Study]:
+        """Yield the studies, and set aside what is none; files of one channel each make a study a case."""
+        if len(segmentation_of(self.model).channel_names) == 1:
+            yield from super()._studies()
+            return
+        for case, files in groupby(super()._studies(), _case):
+            found = list(files)
+            images = tuple(image for one in found for image in one.images)
+            yield found[0] if len(found) == 1 else replace(found[0], study_id=case, images=images)
 
     def _settle(self, study: Study, print_: str, drawn: list[dict[str, Any]], failed: list[Rejection]) -> None:
         """Write a study's line, and what could not be outlined to the quarantine."""
@@ -64,7 +112,7 @@ class OutlineStream(Stream):
                     "masks": drawn,
                     "abstained": False,
                     "notes": [note for one in drawn for note in one.pop("notes")],
-                    "sources": [one["source"] for one in drawn],
+                    "sources": [source for one in drawn for source in one.pop("sources")],
                     "fingerprint": print_,
                     "provenance": dict(self.model.provenance),
                 }
@@ -73,17 +121,19 @@ class OutlineStream(Stream):
             self.tally["images"] += len(drawn)
         self._say()
 
-    def _outlined(self, task: Segmentation, study: Study, place: int, reference: ImageRef) -> dict[str, Any]:
+    def _outlined(self, task: Segmentation, asked: _Asked, image: Prepared) -> dict[str, Any]:
         """Outline an image, write its masks, and say where they lie and how large they are."""
-        image = task.grid.read(reference.source)
         coded = task.outline(image)
-        name = hashlib.sha256(study.study_id.encode()).hexdigest()[:16]
-        folder = self.ledger.folder / MASKS / name / str(place + 1)
+        name = hashlib.sha256(asked.study.study_id.encode()).hexdigest()[:16]
+        folder = self.ledger.folder / MASKS / name / str(asked.place)
         with full_disk_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        files, notes = _write(folder, task, image, coded, reference, str(self.model.provenance.get("weights_sha256")))
+        mark = str(self.model.provenance.get("weights_sha256"))
+        files, notes = _write(folder, task, image, coded, asked.references[0], mark)
+        sources = [one.sop_uid or one.path.name for one in asked.references]
         return {
-            "source": reference.sop_uid or reference.path.name,
+            "source": sources[0],
+            "sources": sources,
             "files": [str(file.relative_to(self.ledger.folder)) for file in files],
             "labels": {one: number for number, one in enumerate(task.code.classes, 1)} if task.code.exclusive else None,
             "classes": _sizes(task, image, coded),
@@ -91,8 +141,14 @@ class OutlineStream(Stream):
         }
 
 
+def _case(study: Study) -> str:
+    """The case of a study's lone file, by nnU-Net's names (``CASE_0000.nii.gz``); else the study itself."""
+    found = _CHANNEL.fullmatch(study.study_id)
+    return found[1] if found else study.study_id
+
+
 def _write(
-    folder: Path, task: Segmentation, image: Image, coded: npt.NDArray[Any], reference: ImageRef, mark: str
+    folder: Path, task: Segmentation, image: Prepared, coded: npt.NDArray[Any], reference: ImageRef, mark: str
 ) -> tuple[list[Path], list[str]]:
     """Write a label map, or a file a class where classes overlap; of DICOM a segmentation object too."""
     named = {LABEL_MAP: coded} if task.code.exclusive else {
@@ -119,7 +175,7 @@ def _write(
         return written, [f"No DICOM segmentation was written: {error.what}."]
 
 
-def _sizes(task: Segmentation, image: Image, coded: npt.NDArray[Any]) -> dict[str, dict[str, float]]:
+def _sizes(task: Segmentation, image: Prepared, coded: npt.NDArray[Any]) -> dict[str, dict[str, float]]:
     """Voxels of each class, and its volume or area where the spacing is known."""
     found: dict[str, dict[str, float]] = {}
     unit = None if image.spacing_mm is None else float(np.prod(image.spacing_mm))

@@ -10,8 +10,9 @@ import numpy as np
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.metrics.segmentation import SIZE_NAMES, size_name
-from medmm.scoring import doubts
+from medmm.scoring import comparison_tables, doubts
 from medmm.scoring.drafting import DraftingModel
+from medmm.scoring.figures import marked
 from medmm.scoring.markdown import Table, interval, number, table
 from medmm.scoring.outline_samples import OutlineMaterial, OutlineSample
 from medmm.scoring.run_card import (
@@ -46,6 +47,7 @@ def describe(  # noqa: PLR0913, PLR0917
         **describe_run(model, config, split, trained, device),
         **describe_data(model, manifest, config),
         "grid": task.grid.as_dict(),
+        "classes": list(task.code.classes),
         "lesions": list(task.lesions),
         "postprocessing": _postprocessing(task),
         "tolerance_mm": config.segmentation.tolerance_mm,
@@ -100,9 +102,8 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _row(metrics: Mapping[str, Any], name: str, shown: Sequence[str]) -> tuple[str, ...]:
-    less = name.startswith(("hd95", "volume_error"))
     return (
-        f"{name} ↓" if less else name,
+        marked(name),
         number(metrics["test"][name]),
         interval(metrics["ci95"].get(name)),
         *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
@@ -136,14 +137,14 @@ def lesion_table(metrics: Mapping[str, Any]) -> Table:
     return "Lesions by diameter", ("class", "size", "lesions", "found", "dice"), rows
 
 
-def markdown(metrics: Mapping[str, Any]) -> str:
-    """``metrics.md``."""
+def markdown(metrics: Mapping[str, Any], pictures: Sequence[str] = ()) -> str:
+    """``metrics.md``; ``pictures`` are those of comparisons with other runs."""
     card = metrics["card"]
     title, columns, rows = summary_table(metrics)
     parts = [f"# Evaluation on {title}"]
     if card["warnings"]:
         parts.append("\n".join(f"- **Mind:** {sentence}" for sentence in card["warnings"]))
-    parts += [table(columns, rows), _reading(card)]
+    parts += [table(columns, rows), _reading(card), *comparison_tables.sections(metrics, pictures)]
     for head, names, cells in (class_table(metrics), lesion_table(metrics)):
         if cells:
             parts += [f"## {head}", table(names, cells)]

@@ -1,4 +1,4 @@
-"""Files of an evaluation: figures, page, pictures, and the drafts that they were computed from."""
+"""Files of an evaluation: figures, page, pictures, and the predictions that they were computed from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from medmm.metrics.finding_scores import MACRO
 from medmm.scoring import lines, tables
 from medmm.scoring.comparison_plot import comparison_picture
 from medmm.scoring.drafts import Drafts
-from medmm.scoring.measures import Findings
+from medmm.scoring.measures import PREFIX, Findings
 from medmm.scoring.other_runs import METRICS, PREDICTIONS, OtherRun
 from medmm.scoring.plots import Bar, finding_bars
-from medmm.scoring.scores import PREFIX, FindingRow, Sample, Scores
+from medmm.scoring.sameness import Subject
+from medmm.scoring.scores import FindingRow, Sample, Scores
 from medmm.types import Prediction
 
 PAGE, PICTURE, DIFFERENCES = "metrics.md", "findings.png", "differences.png"
@@ -24,29 +25,33 @@ _WEIGHTS_SHOWN = 8  # digits
 
 
 def write(
-    out: Path, metrics: Mapping[str, Any], findings: Sequence[FindingRow], compared: Mapping[str, Scores]
+    out: Path,
+    metrics: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    findings: Sequence[FindingRow],
+    compared: Mapping[str, Scores],
+    drawn: Sequence[str],
 ) -> None:
-    """Write ``metrics.json``, ``metrics.md`` and the pictures; those of an earlier evaluation are gone afterwards.
+    """Write the files of an evaluation of reports: as :func:`write_figures`, and a picture of the findings.
 
     Args:
         out: The folder.
         metrics: The content of ``metrics.json``.
+        rows: Those of ``predictions.jsonl``.
         findings: How each finding fared.
         compared: Scores of the baselines.
+        drawn: Pictures that there are already.
 
     Raises:
         ResourceError: The disk is full.
     """
-    for name in (PICTURE, DIFFERENCES):
-        (out / name).unlink(missing_ok=True)
+    (out / PICTURE).unlink(missing_ok=True)
     pictures = []
     if findings:
         _draw(metrics, findings, compared, out / PICTURE)
         pictures.append(PICTURE)
-    if comparison_picture(metrics, out / DIFFERENCES):
-        pictures.append(DIFFERENCES)
-    atomic.write_json(out / METRICS, metrics)
-    atomic.write_text(out / PAGE, tables.markdown(metrics, findings, metrics["card"]["warnings"], pictures))
+    page = tables.markdown(metrics, findings, metrics["card"]["warnings"], [*pictures, *drawn])
+    write_figures(out, metrics, rows, page)
 
 
 def begin(out: Path) -> None:
@@ -65,28 +70,35 @@ def write_figures(out: Path, metrics: Mapping[str, Any], rows: Iterable[Mapping[
     atomic.write_text(out / PAGE, page)
 
 
-def write_predictions(out: Path, samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts) -> None:
-    """Write ``predictions.jsonl``: a line a study with draft, reference and what is read in either.
+def report_lines(samples: Sequence[Sample], predictions: Sequence[Prediction], drafts: Drafts) -> list[dict[str, Any]]:
+    """Lines of ``predictions.jsonl``: of each study draft, reference and what is read in either."""
+    return [_line(*row) for row in zip(samples, predictions, drafts.findings, strict=True)]
+
+
+def write_comparison(out: Path, metrics: Mapping[str, Any], subject: Subject, runs: Sequence[OtherRun]) -> list[str]:
+    """Write the picture of the differences, and what other runs said, so that figures can be computed again.
+
+    Those of an earlier evaluation are gone afterwards.
+
+    Args:
+        out: The folder.
+        metrics: The content of ``metrics.json``.
+        subject: The samples.
+        runs: The other runs.
+
+    Returns:
+        Names of the pictures that there are.
 
     Raises:
         ResourceError: The disk is full.
     """
-    rows = zip(samples, predictions, drafts.findings, strict=True)
-    lines.rewrite(out / PREDICTIONS, (_line(*row) for row in rows))
-
-
-def write_others(out: Path, runs: Sequence[OtherRun]) -> None:
-    """Write the drafts of other runs, so that what was compared can be computed again; earlier ones are removed.
-
-    Raises:
-        ResourceError: The disk is full.
-    """
-    for file in out.glob(OTHERS.format("*")):
-        file.unlink()
+    for file in (out / DIFFERENCES, *out.glob(OTHERS.format("*"))):
+        file.unlink(missing_ok=True)
+    kept = (*subject.key, subject.said)
     for run in runs:
         name = OTHERS.format(str(run.facts["weights_sha256"])[:_WEIGHTS_SHOWN])
-        rows = ({"study_id": study, "draft": draft} for study, draft in run.drafts.items())
-        lines.rewrite(out / name, rows)
+        lines.rewrite(out / name, ({entry: line[entry] for entry in kept} for line in run.lines))
+    return [DIFFERENCES] if comparison_picture(metrics, out / DIFFERENCES) else []
 
 
 def _draw(

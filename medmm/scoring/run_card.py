@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -11,6 +13,14 @@ import medmm
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.scoring.drafting import DraftingModel
+
+_NOT_THE_RECIPE = {"seed", "device", "cache", "tracking", "evaluate", "score", "generate", "probe", "labeler", "data"}
+
+
+def recipe_hash(config: Config) -> str:
+    """SHA-256 of the settings that shape the weights, but for the seed and for where the data lie; 64 hex digits."""
+    settings = config.model_dump(mode="json", exclude=_NOT_THE_RECIPE)
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def describe_data(model: DraftingModel, manifest: Manifest, config: Config) -> dict[str, Any]:

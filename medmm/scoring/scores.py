@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass
 
 from medmm.config.evaluation import EvaluateConfig
-from medmm.metrics import bootstrap
 from medmm.metrics.finding_scores import MACRO, MICRO, finding_scores
 from medmm.metrics.text import NAMES as TEXT_NAMES
+from medmm.scoring.figures import Figures
 from medmm.scoring.measures import Findings, Instruments, Measures, Tools
-
-Floats = npt.NDArray[np.float64]
 
 BASE = (*TEXT_NAMES, MACRO, MICRO)
 """Metrics that every table shows, with a dash where one could not be computed."""
@@ -25,9 +20,6 @@ SUMMARY = (
     "exact_match", "hallucinated_per_report", "omitted_per_report", "prior_reference_rate",
 )  # fmt: skip
 """Metrics in the order in which people read them."""
-LESS_IS_BETTER = frozenset(("hallucinated_per_report", "omitted_per_report", "prior_reference_rate"))
-PREFIX = "clinical_f1/"
-"""Before a finding's name in the name of its F1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +65,18 @@ class FindingRow:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """All numbers of one set of drafts.
+class Scores(Figures):
+    """All numbers of one set of drafts; no clinical F1 where no finding has enough positives.
 
     Attributes:
-        values: Metric name to value; no clinical F1 where no finding has enough positives.
-        ci95: Metric name to (low, high), empty without a bootstrap and of a few patients.
+        measures: What the numbers were made of, None where they were not.
         findings: One row a finding with at least one positive.
         notes: What was left out, and why.
-        replicates: Metric name to ``[resamples]``, on the same resamples for all drafts of the same studies.
-        measures: What the numbers were made of, None where they were not.
     """
 
-    values: dict[str, float]
-    ci95: dict[str, tuple[float, float]] = field(default_factory=dict)
+    measures: Measures | None = None
     findings: tuple[FindingRow, ...] = ()
     notes: tuple[str, ...] = ()
-    replicates: Mapping[str, Floats] = field(default_factory=dict)
-    measures: Measures | None = None
 
 
 def summary_names(values: Mapping[str, object]) -> list[str]:
@@ -151,13 +137,13 @@ class Scorer:
         Raises:
             UsageError: A judge does not give a finite number a study.
         """
-        measures = self._instruments.measure(drafts, drafted)
-        values = {name: float(value) for name, value in measures.scores().items()}
-        drawn: dict[str, Floats] = {}
-        if with_intervals and self._config.bootstrap:
-            drawn = bootstrap.replicates(measures.scores, self.patients, self._config.bootstrap, self._seed)
-        ci95 = {name: bootstrap.percentiles(resampled) for name, resampled in drawn.items()}
-        return Scores(values, ci95, self._rows(drafted), measures.notes, drawn, measures)
+        measures, resamples = self.measure(drafts, drafted), self._config.bootstrap if with_intervals else 0
+        more = {"findings": self._rows(drafted), "notes": measures.notes}
+        return Scores.of(measures, self.patients, resamples, self._seed, **more)
+
+    def measure(self, drafts: Sequence[str], drafted: Sequence[Findings]) -> Measures:
+        """What :meth:`score` computes its numbers from."""
+        return self._instruments.measure(drafts, drafted)
 
     def _rows(self, drafted: Sequence[Findings]) -> tuple[FindingRow, ...]:
         counts = finding_scores(self._truth, drafted, self._names, min_positives=1)

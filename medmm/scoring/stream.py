@@ -16,6 +16,7 @@ from medmm.data.left_out import left_out_notes
 from medmm.errors import DataError, Reason
 from medmm.scoring import sources
 from medmm.scoring.drafting import DraftingModel, Progress, draft
+from medmm.scoring.estimates import estimate_record
 from medmm.scoring.ledger import Ledger
 from medmm.scoring.reading import ReaderPool, Views, reading_processes
 from medmm.types import Finding, Prediction, Rejection, Study
@@ -171,7 +172,7 @@ class Stream:
 
 def _line(reading: _Reading, views: Views, said: Sequence[Prediction], questions: Sequence[str] = ()) -> dict[str, Any]:
     study, prediction = reading.study, said[0]
-    answers = [{"question": one, "answer": its.answer} for one, its in zip(questions, said, strict=False)]
+    answers = [_answer(one, its) for one, its in zip(questions, said, strict=False)]
     notes = list(dict.fromkeys(note for its in said for note in its.notes))
     return {
         "study_id": study.study_id,
@@ -179,12 +180,19 @@ def _line(reading: _Reading, views: Views, said: Sequence[Prediction], questions
         "report": prediction.report,
         **({"answers": answers} if questions else {}),
         "findings": {name: _finding(finding) for name, finding in prediction.findings.items()},
-        "abstained": prediction.abstained,
+        **({"values": estimate_record(prediction.values)} if prediction.values else {}),
+        "abstained": all(its.abstained for its in said),
         "notes": [*notes, *left_out_notes(views.left_out, views.given)],
         "sources": _sources(study, views),
         "fingerprint": reading.fingerprint,
         "provenance": dict(prediction.provenance),
     }
+
+
+def _answer(question: str, prediction: Prediction) -> dict[str, Any]:
+    confidence = None if prediction.confidence is None else round(prediction.confidence, 6)
+    said = {"question": question, "answer": prediction.answer, "confidence": confidence}
+    return {**said, "abstained": prediction.abstained}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

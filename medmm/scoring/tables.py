@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medmm.metrics.finding_scores import MACRO
+from medmm.scoring import comparison_tables
 from medmm.scoring.baselines import NAMES
-from medmm.scoring.comparison_tables import against_section, seeds_section
+from medmm.scoring.figures import marked
 from medmm.scoring.markdown import Table, finer, interval, number, table
 from medmm.scoring.run_card import line_on_hashes, line_on_seeds, line_on_split, lines_on_programs
-from medmm.scoring.scores import LESS_IS_BETTER, FindingRow, summary_names
+from medmm.scoring.scores import FindingRow, summary_names
 
 _PICTURES = {
     "findings.png": "F1 of each finding, model and baselines",
@@ -30,7 +31,7 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     title = f"{card['split']}: {counts['studies']} studies of {counts['patients']} patients"
     rows = [
         (
-            f"{name} ↓" if name in LESS_IS_BETTER else name,
+            marked(name),
             number(metrics["test"].get(name)),
             interval(metrics["ci95"].get(name)),
             *(number(metrics["baselines"][baseline].get(name)) for baseline in shown),
@@ -70,7 +71,7 @@ def difference_table(metrics: Mapping[str, Any]) -> tuple[tuple[str, ...], list[
             entry = found[baseline].get(name, {})
             gap = finer(entry.get("difference"))
             cells.append(f"{gap} ({interval(entry['ci95'])})" if "ci95" in entry else gap)
-        rows.append((f"{name} ↓" if name in LESS_IS_BETTER else name, *cells))
+        rows.append((marked(name), *cells))
     return ("metric", *(f"minus {_HEADS[name]}" for name in shown)), rows
 
 
@@ -94,10 +95,7 @@ def markdown(
     if metrics["differences"]:
         parts.append("## Against what costs no model")
         parts.append(table(*difference_table(metrics)))
-    if "against" in metrics:
-        parts.extend(against_section(metrics["against"]))
-    if "seeds" in metrics:
-        parts.extend(seeds_section(metrics["seeds"]))
+    parts.extend(comparison_tables.sections(metrics))
     if findings:
         parts.append("## Findings")
         parts.append(table(*finding_table(metrics, findings)))

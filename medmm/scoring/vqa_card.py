@@ -8,6 +8,7 @@ from typing import Any
 from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.metrics.answers import KINDS, is_closed, kind_of
+from medmm.metrics.classification import BINS
 from medmm.scoring import doubts
 from medmm.scoring.drafting import DraftingModel
 from medmm.scoring.run_card import describe_data, describe_run, describe_versions
@@ -16,6 +17,7 @@ from medmm.scoring.vqa_samples import VqaMaterial
 _IMPLEMENTATIONS = {
     "accuracy": "medmm.metrics.answers, exact match of normalised answers",
     "kinds": "read from the words of question and answer",
+    "ece": f"all answers, {BINS} bins of equal width",
     "ci95": "percentile bootstrap over patients",
 }
 
@@ -29,6 +31,7 @@ def describe(  # noqa: PLR0913, PLR0917
         **describe_run(model, config, split, trained, device),
         **describe_data(model, manifest, config),
         "image_share": model.config.vqa.image_share,
+        "most_wrong": config.reliability.most_wrong,
         "generate": config.generate.model_dump(mode="json"),
         "counts": _counts(material),
         "implementations": _IMPLEMENTATIONS,
@@ -51,16 +54,22 @@ def _counts(material: VqaMaterial) -> dict[str, Any]:
     }
 
 
-def warnings(card: Mapping[str, Any], gain: Mapping[str, Any]) -> list[str]:
+def warnings(card: Mapping[str, Any], gain: Mapping[str, Any], test: Mapping[str, float]) -> list[str]:
     """Sentences that a reader of the numbers should know.
 
     Args:
         card: As :func:`describe` gives it.
         gain: ``difference`` and ``ci95`` of the accuracy to that without image.
+        test: The figures.
     """
     said = doubts.on_data(card)
     if card["image_share"] == 0:
         said.append("This model was trained without images and sees none.")
     elif gain["difference"] <= 0 or ("ci95" in gain and gain["ci95"][0] <= 0):
         said.append("It is not shown that the images help: the same model without them does as well, within chance.")
+    if card["most_wrong"] and test.get("declined_share") == 1:
+        said.append(
+            f"Every answer is declined: that at most {card['most_wrong']:.0%} of them are wrong cannot be promised,"
+            " because validation has too few questions, or too few that were answered right."
+        )
     return said

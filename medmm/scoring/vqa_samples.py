@@ -11,8 +11,24 @@ from medmm.data.manifest import Manifest
 from medmm.errors import Reason
 from medmm.metrics.answers import is_closed, kind_of, normalised
 from medmm.scoring.drafting import Array, DraftingModel, Progress, draft
+from medmm.scoring.subgroups import groups_of
 from medmm.tasks.questions import pairs
 from medmm.types import Study
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What a model answers.
+
+    Attributes:
+        answer: The answer.
+        confidence: Probability in [0, 1] that it is right, None where the model gives none.
+        abstained: Whether the model declines to give it.
+    """
+
+    answer: str
+    confidence: float | None = None
+    abstained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +39,7 @@ class QuestionSample:
         study_id, patient_key, split: As in the manifest.
         question: The question.
         reference: The right answer.
+        groups: Sex, age band, view and device of the study, where known.
     """
 
     study_id: str
@@ -30,8 +47,9 @@ class QuestionSample:
     split: str | None
     question: str
     reference: str
+    groups: dict[str, str] = field(default_factory=dict)
 
-    def line(self, answer: str, no_image: str) -> dict[str, Any]:
+    def line(self, given: GivenAnswer, no_image: str) -> dict[str, Any]:
         """The question's line in ``predictions.jsonl``."""
         return {
             "study_id": self.study_id,
@@ -39,9 +57,11 @@ class QuestionSample:
             "split": self.split,
             "question": self.question,
             "reference": self.reference,
-            "answer": answer,
+            "answer": given.answer,
+            "confidence": given.confidence,
+            "abstained": given.abstained,
             "no_image": no_image,
-            "right": normalised(answer) == normalised(self.reference),
+            "right": normalised(given.answer) == normalised(self.reference),
             "closed": is_closed(self.question, self.reference),
             "kind": kind_of(self.question, self.reference),
         }
@@ -78,7 +98,8 @@ def gather(manifest: Manifest, split: str) -> VqaMaterial:
             material.left_out[str(reason)] += 1
             continue
         material.studies.append(study)
-        material.samples += [QuestionSample(study.study_id, study.patient_key, study.split, *pair) for pair in asked]
+        own, groups = (study.study_id, study.patient_key, study.split), groups_of(study)
+        material.samples += [QuestionSample(*own, *pair, groups) for pair in asked]
     return material
 
 
@@ -89,7 +110,7 @@ def answers(  # noqa: PLR0913, PLR0917
     batch_size: int,
     shown: bool = True,
     progress: Progress | None = None,
-) -> list[str]:
+) -> list[GivenAnswer]:
     """What the model answers to each question.
 
     Args:
@@ -100,12 +121,12 @@ def answers(  # noqa: PLR0913, PLR0917
         shown: Whether the model sees the images.
         progress: Called as ``progress(done, total)``.
     """
-    said: list[str] = []
+    said: list[GivenAnswer] = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
         views = [views_of(sample.study_id) for sample in batch]
         found = draft(model, [one.study_id for one in batch], views, [one.question for one in batch], shown)
-        said += [one.answer or "" for one in found]
+        said += [GivenAnswer(one.answer or "", one.confidence, one.abstained) for one in found]
         if progress is not None:
             progress(start + len(batch), len(samples))
     return said

@@ -5,6 +5,7 @@ Shape legend: B studies, Q questions, U tokens of an answer.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def unpacked(batch: Batch, pad: int, config: VqaConfig, training: bool) -> Learn
             what each answer is ``called``.
         pad: Token id that fills questions up.
         config: While training, how many questions of a study are drawn and how many of them are shown the image.
-        training: Else all questions are asked, all with the image; nothing is drawn.
+        training: Else all questions are asked, all with the image unless none is in training; nothing is drawn.
     """
     targets, device = batch.targets, batch.images.device
     owners: list[int] = []
@@ -54,7 +55,7 @@ def unpacked(batch: Batch, pad: int, config: VqaConfig, training: bool) -> Learn
             found.extend(targets[f"{name}s"][row, : sum(lengths)].split(lengths))
         owners += [row] * len(lengths)
     order = drawn(owners, config.per_study) if training else list(range(len(owners)))
-    shown = torch.ones(len(order), dtype=torch.bool, device=device)
+    shown = torch.full((len(order),), config.image_share > 0, device=device)
     if training:
         shown = torch.rand(len(order)).to(device) < config.image_share
     asked = padded([owners[place] for place in order], [rows["question"][place] for place in order], shown, pad)
@@ -86,3 +87,19 @@ def drawn(owners: Sequence[int], most: int) -> list[int]:
         if taken[owners[place]] <= most:
             kept.append(place)
     return sorted(kept)
+
+
+def why_declined(confidence: float, least: float, most_wrong: float) -> str | None:
+    """Why an answer does not count; None where it does.
+
+    Args:
+        confidence: The answer's, in [0, 1].
+        least: Confidence from which on answers count; infinite where validation can promise nothing.
+        most_wrong: The share of wrong answers that is promised.
+    """
+    if confidence >= least:
+        return None
+    wanted = f"reliability.most_wrong={most_wrong:g}"
+    if math.isfinite(least):
+        return f"an answer is too unsure for {wanted}"
+    return f"validation has too few questions that were answered right to promise {wanted}: every answer is declined"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, Sample
-from medmm.types import Finding, ImageSource, Rejection, Study
+from medmm.types import Estimate, Finding, ImageSource, Rejection, Study
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,6 +42,9 @@ class Draft:
         answer: Answer to a question, None for other tasks.
         masks: Mask name to uint8 array on the grid of the model's input, for tasks that outline.
         stranger: Whether the images are unlike those of training, so that nothing that is said of them counts.
+        values: Name to number, for tasks that learn numbers.
+        confidence: Calibrated probability in [0, 1] that the answer is right, None for other tasks.
+        declined: Why the answer does not count, None where it does.
     """
 
     report: str | None = None
@@ -49,6 +52,9 @@ class Draft:
     answer: str | None = None
     masks: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     stranger: bool = False
+    values: Mapping[str, Estimate] = field(default_factory=dict)
+    confidence: float | None = None
+    declined: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,15 @@ class Task(ABC):
             images: float32 ``[B, V, 1, *S]`` in [0, 1] on the model's device.
             view_mask: bool ``[B, V]``.
         """
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels that an image has, in their order; empty: it has one, of no name."""
+        return ()
+
+    def images_of(self, sources: Sequence[ImageSource]) -> list[ImageSource]:
+        """What a study's images are read from; several files may be channels of one image."""
+        return list(sources)
 
     def outlines(self, source: ImageSource) -> Mapping[str, npt.NDArray[np.uint8]] | None:
         """Masks on an image's own grid; None for tasks that look at views of one size."""

@@ -58,3 +58,15 @@ def side_loss(sides_bcl: Tensor, side_bc: Tensor) -> Tensor:
     side = side_bc.flatten()
     total = functional.cross_entropy(sides_bcl.float().flatten(0, 1), side, ignore_index=NO_SIDE, reduction="sum")
     return total / (side != NO_SIDE).sum().clamp(min=1)
+
+
+def number_loss(standard_bt: Tensor, target_bt: Tensor, weight_bt: Tensor) -> Tensor:
+    """Mean Huber loss (Huber 1964) over the pairs that count; beyond one deviation an error counts as it is, unsquared.
+
+    Args:
+        standard_bt: ``[B, T]`` in deviations from the mean.
+        target_bt: ``[B, T]`` likewise.
+        weight_bt: ``[B, T]``, 0 where nothing is learned.
+    """
+    each = functional.huber_loss(standard_bt.float(), target_bt, reduction="none", delta=1.0)
+    return (each * weight_bt).sum() / weight_bt.sum().clamp(min=1)

@@ -42,7 +42,7 @@ def scores_of(
 
     Args:
         model: Gives a list of logits, the finest first.
-        image: ``[*S]`` in [0, 1], of any size.
+        image: ``[I, *S]`` in [0, 1], of I channels and any size.
         patch: Size of a window.
         exclusive: Whether probabilities of a voxel sum to 1.
         config: Overlap, mirroring and precision.
@@ -73,14 +73,15 @@ def scores_of(
 
 
 def _padded(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """The image ``[1, 1, *S]`` with black around it where it is smaller than a patch, and where it lies in that."""
-    lacking = [max(0, side - own) for own, side in zip(image.shape, patch, strict=True)]
+    """The image ``[1, I, *S]`` with black around it where it is smaller than a patch, and where it lies in that."""
+    sizes = image.shape[1:]
+    lacking = [max(0, side - own) for own, side in zip(sizes, patch, strict=True)]
     before = [lack // 2 for lack in lacking]
     sides = [
         end for lack, start in zip(reversed(lacking), reversed(before), strict=True) for end in (start, lack - start)
     ]
-    inside = tuple(slice(start, start + own) for start, own in zip(before, image.shape, strict=True))
-    return functional.pad(image[None, None].float(), sides), inside
+    inside = tuple(slice(start, start + own) for start, own in zip(before, sizes, strict=True))
+    return functional.pad(image[None].float(), sides), inside
 
 
 def _chances(model: nn.Module, window: Tensor, exclusive: bool, mirror: bool) -> Tensor:
@@ -116,7 +117,7 @@ def choose_cleaning(pairs: Iterable[tuple[Coded, Coded]], code: OutlineCode) -> 
     """What serves each class best, by the mean Dice of drawn and true masks; nothing where the gain is small.
 
     Args:
-        pairs: Drawn and true coded masks of cases.
+        pairs: Drawn and true coded masks of cases; what is not labelled in the true ones does not count.
         code: What they mean.
 
     Returns:
@@ -124,12 +125,13 @@ def choose_cleaning(pairs: Iterable[tuple[Coded, Coded]], code: OutlineCode) -> 
     """
     dice: list[list[list[float]]] = [[[] for _ in _CHOICES] for _ in code.classes]
     for drawn, true in pairs:
+        labelled = code.labelled(true)
         for number in range(len(code.classes)):
             mask, truth = code.mask(drawn, number), code.mask(true, number)
-            if not mask.any() and not truth.any():
+            if not (mask & labelled).any() and not truth.any():
                 continue
             for place, (largest, filled) in enumerate(_CHOICES):
-                dice[number][place].append(_dice(cleaned(mask, largest, filled), truth))
+                dice[number][place].append(_dice(cleaned(mask, largest, filled) & labelled, truth))
     chosen = []
     for found in dice:
         means = [math.fsum(values) / len(values) if values else 0.0 for values in found]
@@ -139,4 +141,5 @@ def choose_cleaning(pairs: Iterable[tuple[Coded, Coded]], code: OutlineCode) -> 
 
 
 def _dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    return 2 * float(np.count_nonzero(one & other)) / (np.count_nonzero(one) + np.count_nonzero(other))
+    total = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2 * float(np.count_nonzero(one & other)) / total if total else 1.0

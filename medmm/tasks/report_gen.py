@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,12 @@ from torch.nn import functional
 
 from medmm.config.schema import Config
 from medmm.data.dataset import Batch, Sample
-from medmm.errors import CheckpointError, DataError, Reason, StudyError
+from medmm.errors import DataError, Reason, StudyError
 from medmm.io.atomic import write_json
-from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_decoder, small_decoder
+from medmm.models.decoder import TextDecoder
 from medmm.models.heads import SIDES, FindingQueries
-from medmm.models.image_encoder import build_encoder
 from medmm.models.report_generator import Hint, ReportGenerator, ReportOutput
-from medmm.models.settings import forget_places
-from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
+from medmm.models.tokenizer import ReportTokenizer
 from medmm.reports.findings import RuleLabeler, rule_labeler
 from medmm.reports.target import target_text
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
@@ -36,11 +33,19 @@ from medmm.tasks.findings import (
 )
 from medmm.tasks.losses import presence_loss, side_loss
 from medmm.tasks.study_labels import label_targets
+from medmm.tasks.writing import (
+    DESCRIPTION,
+    load_writer,
+    new_encoder,
+    new_writer,
+    read_description,
+    require_room,
+    save_writer,
+)
 from medmm.types import Finding, Rejection, Status, Study
 
 FORMAT = 1
 _IGNORED = -100  # torch's cross entropy leaves such targets out
-_DESCRIPTION, _TOKENIZER, _DECODER = "task.json", "tokenizer", "decoder"
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,15 @@ class ReportGeneration(Task):
         """
         self.config, self.tokenizer, self.findings, self.labeler = config, tokenizer, findings, labeler
         self.padding: Mapping[str, int] = {"ids": _IGNORED}
-        prep, wanted = config.preprocess, config.model
-        shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
-        encoder = build_encoder(wanted.encoder, shape)
+        wanted, encoder = config.model, new_encoder(config)
         head = FindingQueries(tuple(findings), encoder.width, tuple(findings.values())) if findings else None
         self.model: ReportGenerator = ReportGenerator(
-            encoder, decoder, head, prep, wanted.max_views, wanted.prefix_grid
+            encoder, decoder, head, config.preprocess, wanted.max_views, wanted.prefix_grid
         )
-        _require_room(self.model, wanted.decoder.max_tokens)
+        prefix, longest = self.model.prefix_length, wanted.decoder.max_tokens
+        parts = f"{prefix} image and finding tokens and {longest} of text"
+        smaller = "model.decoder.max_tokens, preprocess.size or model.max_views"
+        require_room(decoder, prefix + 1 + longest, parts, smaller)
 
     @classmethod
     def has_target(cls, study: Study, config: Config) -> bool:
@@ -106,30 +112,16 @@ class ReportGeneration(Task):
             )
         names, shares = choose_findings([one.labels for one in targets], config.model.findings, labeler.findings)
         findings = dict(zip(names, shares, strict=True))
-        wanted = config.model.decoder
-        if wanted.source is None:
-            texts, patients = [target.text for target in targets], [target.patient for target in targets]
-            tokenizer = learn_tokenizer(texts, wanted.vocabulary, patients)
-            decoder = small_decoder(wanted, tokenizer, _longest_prefix(config, len(findings)))
-        else:
-            tokenizer = load_tokenizer(wanted.source)
-            decoder = pretrained_decoder(wanted.source, tokenizer)
+        texts, patients = [target.text for target in targets], [target.patient for target in targets]
+        tokenizer, decoder = new_writer(config, texts, patients, len(findings))
         return cls(config, tokenizer, decoder, findings, labeler)
 
     @classmethod
     def load(cls, folder: Path, config: Config) -> ReportGeneration:
         """Make the model that :meth:`save` described."""
-        try:
-            said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            version, task, findings = said["format"], said["task"], dict(said["findings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError("the model's description cannot be read", where=_DESCRIPTION) from error
-        if (version, task) != (FORMAT, cls.name):
-            got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
-            raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
-        tokenizer = load_tokenizer(folder / _TOKENIZER)
+        said, findings = read_description(folder, cls.name, FORMAT, "findings")
         labeler = load_labeler(folder, said)
-        return cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), findings, labeler)
+        return cls(config, *load_writer(folder), findings, labeler)
 
     def save(self, folder: Path) -> None:
         """Write what is needed besides the weights.
@@ -137,10 +129,7 @@ class ReportGeneration(Task):
         The tokenizer, the language model's settings, the user's part of the labeler's vocabulary where there is one,
         and ``task.json``, which names sections, findings and the vocabulary's hash.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(folder / _TOKENIZER)
-        self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
-        forget_places(folder / _DECODER)
+        save_writer(folder, self.tokenizer, self.model.decoder)
         target = self.config.target
         said = {
             "format": FORMAT,
@@ -151,7 +140,7 @@ class ReportGeneration(Task):
             "sides": list(SIDES),
             **save_labeler(self.labeler, folder),
         }
-        write_json(folder / _DESCRIPTION, said)
+        write_json(folder / DESCRIPTION, said)
 
     def encode(self, studies: Iterable[Study]) -> Encoded:
         """Turn target texts into ids and findings into targets."""
@@ -270,22 +259,3 @@ def _one_part_first(batch: Batch, parts: int) -> tuple[Batch, int]:
 def _trimmed(ids_bt: Tensor) -> Tensor:
     """Without the columns that are padding in every row."""
     return ids_bt[:, : int((ids_bt >= 0).sum(1).max())]
-
-
-def _longest_prefix(config: Config, findings: int) -> int:
-    """Places for the prefix of any encoder."""
-    axes = config.model.encoder.spatial_dims
-    return config.model.max_views * config.model.prefix_grid**axes + findings
-
-
-def _require_room(model: ReportGenerator, longest: int) -> None:
-    places = model.decoder.places
-    needed = model.prefix_length + 1 + longest
-    if places is not None and needed > places:
-        raise DataError(
-            "the language model has too few places",
-            where="model.decoder",
-            got=f"{places}",
-            expected=f"{needed}: {model.prefix_length} image and finding tokens and {longest} of text",
-            fix="Set a smaller model.decoder.max_tokens, preprocess.size or model.max_views.",
-        )

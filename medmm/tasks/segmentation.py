@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,17 +17,19 @@ from medmm.data.case_grid import CaseGrid, restore
 from medmm.data.case_planning import choose_classes, plan_grid
 from medmm.data.cases import CaseCache
 from medmm.data.dataset import Batch, Sample
-from medmm.data.labels import mask_labels
+from medmm.data.labels import image_channels, mask_labels
 from medmm.data.outline_code import OutlineCode
+from medmm.data.prepared import Prepared, prepared
 from medmm.errors import CheckpointError, Reason, UsageError
 from medmm.io.atomic import write_json
 from medmm.models.segmenter import Segmenter, build_network, side_multiple
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
 from medmm.tasks.outline_loss import outline_loss
 from medmm.tasks.outlining import choose_cleaning, clean, most_voxels, scores_of
-from medmm.types import Image, ImageSource, Rejection, Study
+from medmm.types import ImageSource, Rejection, Study
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, FORMAT)  # the first had neither channels nor voxels that nobody has labelled
 _DESCRIPTION = "task.json"
 _SIDES = ("left", "right")
 _JUDGED = 32  # validation cases that the cleaning of masks is chosen on
@@ -54,9 +56,18 @@ class Segmentation(Task):
         _refuse_mirrored_sides(config, code.classes)
         spacing = grid.spacing_mm or (1.0,) * len(grid.patch)
         wanted, encoder = config.segmentation, config.model.encoder
-        network = build_network(wanted, encoder, grid.patch, code.channels, spacing, code.exclusive)
+        network = build_network(wanted, encoder, grid.patch, code.channels, spacing, code.exclusive, len(grid.channels))
         multiple = side_multiple(wanted, encoder)
         self.model: Segmenter = Segmenter(network, config.preprocess, len(code.classes), multiple)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels that an image has, in their order."""
+        return self.grid.channels
+
+    def images_of(self, sources: Sequence[ImageSource]) -> list[ImageSource]:
+        """What a study's images are read from: files of one channel each together."""
+        return self.grid.images_of(sources)
 
     @classmethod
     def teaches(cls, study: Study) -> bool:
@@ -75,7 +86,7 @@ class Segmentation(Task):
         try:
             said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
             version, task = said["format"], said["task"]
-            if (version, task) == (FORMAT, cls.name):
+            if version in _READ and task == cls.name:
                 return cls(
                     config, OutlineCode(tuple(said["classes"]), bool(said["exclusive"])), CaseGrid.of(said["grid"])
                 )
@@ -123,16 +134,16 @@ class Segmentation(Task):
     @torch.no_grad()
     def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:
         """Outline the first view of each study, on the grid of the input."""
-        coded = (self._cleaned(self.code.decide(self._scores(view[0, 0]))) for view in images)
+        coded = (self._cleaned(self.code.decide(self._scores(view[0]))) for view in images)
         return [
             Draft(masks={name: mask.astype(np.uint8) for name, mask in self.code.masks(one).items()}) for one in coded
         ]
 
     @torch.no_grad()
-    def outline(self, image: Image) -> npt.NDArray[Any]:
-        """Outline an image that ``grid.read`` gave: coded masks ``[*S]`` on its own grid."""
-        scores = self._scores(torch.from_numpy(self.grid.prepare(image)))
-        return self._cleaned(restore(scores, image.array.shape[1:], self.code.decide))
+    def outline(self, image: Prepared) -> npt.NDArray[Any]:
+        """Outline an image on this task's grid: coded masks ``[*S]`` on the image's own."""
+        scores = self._scores(torch.from_numpy(image.values))
+        return self._cleaned(restore(scores, image.shape, self.code.decide))
 
     def outlines(self, source: ImageSource) -> dict[str, npt.NDArray[np.uint8]]:
         """Outline an image as it lies in its file or folder.
@@ -140,7 +151,7 @@ class Segmentation(Task):
         Raises:
             ImageError: It cannot be read, or is of another kind than those of training.
         """
-        masks = self.code.masks(self.outline(self.grid.read(source)))
+        masks = self.code.masks(self.outline(prepared(source, self.grid)))
         return {name: mask.astype(np.uint8) for name, mask in masks.items()}
 
     def _scores(self, image: Tensor) -> npt.NDArray[np.float32]:
@@ -175,7 +186,7 @@ class Segmentation(Task):
                     image = torch.from_numpy(np.asarray(case.image, np.float32) / 65535)
                     truth: npt.NDArray[Any] = np.asarray(case.mask)
                 else:
-                    image, truth = batch.images[row, 0, 0], batch.targets["mask"][row].cpu().numpy()
+                    image, truth = batch.images[row, 0], batch.targets["mask"][row].cpu().numpy()
                 yield self.code.decide(self._scores(image)), truth.astype(self.code.dtype)
 
 
@@ -186,11 +197,12 @@ def planned(config: Config, studies: Iterable[Study]) -> tuple[OutlineCode, Case
         DataError: None of them can be used, or none shows a class that is wanted.
     """
     known, labels, wanted = list(studies), mask_labels(config.data), config.segmentation
-    classes = choose_classes(known, labels, wanted.classes)
+    classes = choose_classes(known, labels, wanted.classes, int(config.train.workers != 0))
     values = [value for name in classes for value in labels.get(name, ())]
     exclusive = len(classes) > 1 and set(classes) <= set(labels) and len(values) == len(set(values))
     multiple = side_multiple(wanted, config.model.encoder)
-    grid = plan_grid(config, known, labels, classes, most_voxels(config), multiple)
+    channels = image_channels(config.data)
+    grid = plan_grid(config, known, labels, classes, most_voxels(config), multiple, channels)
     return OutlineCode(classes, exclusive), grid
 
 

@@ -1,8 +1,7 @@
-"""Visual question answering: a question and the views of a study in, an answer out."""
+"""Visual question answering: a question and the views of a study in, an answer out, and how sure it is."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,25 +19,35 @@ from medmm.errors import CheckpointError, DataError, Reason, UsageError
 from medmm.io.atomic import write_json
 from medmm.metrics.answers import normalised
 from medmm.models.answer_head import AnswerHead
-from medmm.models.decoder import TextDecoder, decoder_from_config, pretrained_decoder, small_decoder
-from medmm.models.image_encoder import build_encoder
-from medmm.models.question_answerer import AnsweredQuestions, QuestionAnswerer
-from medmm.models.settings import forget_places
-from medmm.models.tokenizer import ReportTokenizer, learn_tokenizer, load_tokenizer
+from medmm.models.decisions import PROMISED
+from medmm.models.decoder import TextDecoder
+from medmm.models.question_answerer import AnsweredQuestions, Asked, GivenAnswers, QuestionAnswerer
+from medmm.models.tokenizer import ReportTokenizer
 from medmm.models.weights import load_tensors, save_tensors
-from medmm.tasks.asking import IGNORED, padded, unpacked
+from medmm.tasks.answer_settling import settle_answers
+from medmm.tasks.asking import IGNORED, padded, unpacked, why_declined
 from medmm.tasks.base import Draft, Encoded, LossOutput, Task
 from medmm.tasks.questions import choose_answers, pairs, plain
+from medmm.tasks.writing import (
+    DESCRIPTION,
+    load_writer,
+    new_encoder,
+    new_writer,
+    read_description,
+    require_room,
+    save_writer,
+)
 from medmm.types import Rejection, Study
 
-FORMAT = 1
-_DESCRIPTION, _TOKENIZER, _DECODER, _WORDS = "task.json", "tokenizer", "decoder", "words.safetensors"
+FORMAT = 2
+"""Of format 1 were models that did not know how sure they are."""
+_WORDS = "words.safetensors"
 _TIE = 0.01  # of the cross entropies beside the share of wrong calls
 _CHARACTERS_A_TOKEN = 32  # more are never needed to fill a question's tokens
 
 
 class VisualQuestionAnswering(Task):
-    """Answers questions on a study."""
+    """Answers questions on a study, says how sure each answer is, and when it had better not count."""
 
     name: ClassVar[str] = "vqa"
     learns_from: ClassVar[str] = "questions with answers"
@@ -60,15 +69,16 @@ class VisualQuestionAnswering(Task):
         self.padding: Mapping[str, int] = {
             "questions": 0, "question_lengths": 0, "answers": 0, "answer_lengths": 0, "called": IGNORED,
         }  # fmt: skip
-        prep, wanted = config.preprocess, config.model
-        shape = (prep.size, prep.size) if prep.depth is None else (prep.depth, prep.size, prep.size)
-        encoder = build_encoder(wanted.encoder, shape)
+        wanted, encoder = config.model, new_encoder(config)
         shares = [*answers.values(), max(0.0, 1 - sum(answers.values()))]
         head = AnswerHead(tokenizer.size, encoder.width, shares, wanted.decoder.dropout)
         self.model: QuestionAnswerer = QuestionAnswerer(
-            encoder, decoder, head, prep, wanted.max_views, wanted.prefix_grid
+            encoder, decoder, head, config.preprocess, wanted.max_views, wanted.prefix_grid
         )
-        _require_room(self.model, config)
+        prefix, asked, longest = self.model.prefix_length, config.vqa.question_tokens, wanted.decoder.max_tokens
+        parts = f"{prefix} of images, {asked} of the question and {longest} of the answer"
+        smaller = "vqa.question_tokens, model.decoder.max_tokens or model.max_views"
+        require_room(decoder, prefix + asked + 1 + longest, parts, smaller)
 
     @classmethod
     def teaches(cls, study: Study) -> bool:
@@ -83,15 +93,9 @@ class VisualQuestionAnswering(Task):
             fix = "Choose a reader that brings questions, or set data.columns.question and data.columns.answer."
             raise DataError("no training study has a question with an answer", where="data", fix=fix)
         answers = choose_answers(asked, config.vqa.minimum)
-        wanted = config.model.decoder
-        if wanted.source is None:
-            texts = [text for _, question, answer in asked for text in (plain(question), answer)]
-            patients = [patient for patient, _, _ in asked for _ in range(2)]
-            tokenizer = learn_tokenizer(texts, wanted.vocabulary, patients)
-            decoder = small_decoder(wanted, tokenizer, _longest_prefix(config))
-        else:
-            tokenizer = load_tokenizer(wanted.source)
-            decoder = pretrained_decoder(wanted.source, tokenizer)
+        texts = [text for _, question, answer in asked for text in (plain(question), answer)]
+        patients = [patient for patient, _, _ in asked for _ in range(2)]
+        tokenizer, decoder = new_writer(config, texts, patients, 1 + config.vqa.question_tokens)
         task = cls(config, tokenizer, decoder, answers)
         task.model.head.weigh([task._question_ids(question)[0] for _, question, _ in asked])
         return task
@@ -99,16 +103,8 @@ class VisualQuestionAnswering(Task):
     @classmethod
     def load(cls, folder: Path, config: Config) -> VisualQuestionAnswering:
         """Make the model that :meth:`save` described."""
-        try:
-            said = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            version, task, answers = said["format"], said["task"], dict(said["answers"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError("the model's description cannot be read", where=_DESCRIPTION) from error
-        if (version, task) != (FORMAT, cls.name):
-            got, expected = f"{task} of format {version}", f"{cls.name} of format {FORMAT}"
-            raise CheckpointError("a model of another kind", where=_DESCRIPTION, got=got, expected=expected)
-        tokenizer = load_tokenizer(folder / _TOKENIZER)
-        task = cls(config, tokenizer, decoder_from_config(folder / _DECODER, tokenizer), answers)
+        _, answers = read_description(folder, cls.name, FORMAT, "answers")
+        task = cls(config, *load_writer(folder), answers)
         telling = load_tensors(folder / _WORDS).get("telling")
         if telling is None or telling.shape != task.model.head.telling.shape:
             raise CheckpointError("what words tell does not belong to this tokenizer", where=_WORDS)
@@ -121,12 +117,9 @@ class VisualQuestionAnswering(Task):
         The tokenizer, how much each of its words tells, the language model's settings, and ``task.json``, which names
         the head's answers.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(folder / _TOKENIZER)
-        self.model.decoder.model.config.save_pretrained(str(folder / _DECODER))
-        forget_places(folder / _DECODER)
+        save_writer(folder, self.tokenizer, self.model.decoder)
         save_tensors(folder / _WORDS, {"telling": self.model.head.telling})
-        write_json(folder / _DESCRIPTION, {"format": FORMAT, "task": self.name, "answers": self.answers})
+        write_json(folder / DESCRIPTION, {"format": FORMAT, "task": self.name, "answers": self.answers})
 
     def encode(self, studies: Iterable[Study]) -> Encoded:
         """Turn questions and answers into ids: a sample a study, with all its questions."""
@@ -204,12 +197,20 @@ class VisualQuestionAnswering(Task):
         rows = [torch.from_numpy(self._question_ids(question)[0]).to(images.device) for question in questions]
         seen = torch.full((len(rows),), shown and self.config.vqa.image_share > 0, device=images.device)
         asked = padded(range(len(rows)), rows, seen, self.tokenizer.pad)
-        called, ids = self.model.answer(images, view_mask, asked, self.config.generate)
-        known, written = list(self.answers), iter(ids.tolist())
-        said = [
-            known[place] if place < len(known) else self.tokenizer.decode(next(written)) for place in called.tolist()
+        given = self.model.answer(images, view_mask, asked, self.config.generate)
+        most_wrong = self.config.reliability.most_wrong
+        least = self.model.decisions.least_sure(most_wrong)
+        said = zip(self._texts(given), given.confidence_q.tolist(), given.strange_q.tolist(), strict=True)
+        return [
+            Draft(answer=text, confidence=sure, declined=why_declined(sure, least, most_wrong), stranger=is_strange)
+            for text, sure, is_strange in said
         ]
-        return [Draft(answer=answer) for answer in said]
+
+    def _texts(self, given: GivenAnswers) -> list[str]:
+        """The answers as people read them."""
+        known, written = list(self.answers), iter(given.ids_qu.tolist())
+        places = given.called_q.tolist()
+        return [known[place] if place < len(known) else self.tokenizer.decode(next(written)) for place in places]
 
     def draft(self, images: Tensor, view_mask: Tensor) -> list[Draft]:
         """Answer the first of ``score.questions`` on each study.
@@ -224,23 +225,55 @@ class VisualQuestionAnswering(Task):
 
     @torch.no_grad()
     def settle(self, batches: Callable[[], Iterable[Batch]]) -> Mapping[str, float]:
-        """Measure on validation how often an answer that the head does not know is written right."""
+        """Fit on validation what other answers are worth, confidences, when to decline, and what is familiar."""
         self.model.eval()
-        head = self.model.head
-        head.worth.fill_(math.inf)  # so that the head never calls one that it knows
-        said: list[tuple[str, str]] = []
+        worth = self._other_worth(batches())
+        self.model.head.worth.fill_(worth)
+        odds: list[Tensor] = []
+        written: list[Tensor] = []
+        features: list[Tensor] = []
+        right: list[bool] = []
+        studies: list[str] = []
         for batch in batches():
             learned = unpacked(batch, self.tokenizer.pad, self.config.vqa, training=False)
+            given, marks = self._marked(batch, learned.asked, learned.answers_qu)
+            odds.append(given.log_odds_q)
+            written.append(given.called_q == len(self.answers))
+            features.append(given.mean_bk)
+            right += marks
+            studies += [batch.study_ids[row] for row in learned.asked.owner_q.tolist()]
+        decisions, familiarity = self.model.decisions, self.model.familiarity
+        settle_answers(decisions, _numbers(odds), _numbers(written) > 0, np.array(right, bool), studies)
+        familiarity.fit(_numbers(features), self.config.reliability.familiar)
+        least = PROMISED[np.isfinite(decisions.promise.cpu().numpy())]
+        found = {
+            "other_worth": worth, "temperature": float(decisions.temperature), "farthest": float(familiarity.limit),
+            "least_promise": float(least.min()) if len(least) else math.inf,
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _other_worth(self, batches: Iterable[Batch]) -> float:
+        """How often an answer that the head does not know is written right."""
+        self.model.head.worth.fill_(math.inf)  # so that the head never calls one that it knows
+        right: list[bool] = []
+        for batch in batches:
+            learned = unpacked(batch, self.tokenizer.pad, self.config.vqa, training=False)
             other = learned.called_q == len(self.answers)
-            if not other.any():
-                continue
-            asked, truth = learned.asked.chosen(other), learned.answers_qu[other]
-            _, ids = self.model.answer(batch.images, batch.view_mask, asked, self.config.generate)
-            for row, right in zip(ids.tolist(), truth.masked_fill(truth < 0, self.tokenizer.pad).tolist(), strict=True):
-                said.append((normalised(self.tokenizer.decode(row)), normalised(self.tokenizer.decode(right))))
-        worth = sum(one == right for one, right in said) / len(said) if said else 1.0
-        head.worth.fill_(worth)
-        return {"other_worth": worth}
+            if other.any():
+                right += self._marked(batch, learned.asked.chosen(other), learned.answers_qu[other])[1]
+        return sum(right) / len(right) if right else 1.0
+
+    def _marked(self, batch: Batch, asked: Asked, answers_qu: Tensor) -> tuple[GivenAnswers, list[bool]]:
+        """Answer questions on a batch, and say of each answer whether it is right."""
+        given = self.model.answer(batch.images, batch.view_mask, asked, self.config.generate)
+        truth = answers_qu.masked_fill(answers_qu < 0, self.tokenizer.pad).tolist()
+        pairs_of_texts = zip(self._texts(given), map(self.tokenizer.decode, truth), strict=True)
+        return given, [normalised(said) == normalised(right) for said, right in pairs_of_texts]
+
+    @property
+    def pretrained(self) -> nn.Module | None:
+        """The language model, where the config names one."""
+        return self.model.decoder if self.config.model.decoder.source is not None else None
 
     def notes_on(self, question: str) -> tuple[str, ...]:
         """What a reader of an answer should know of how its question was read."""
@@ -262,21 +295,5 @@ def answering(task: Task) -> VisualQuestionAnswering:
     )  # fmt: skip
 
 
-def _longest_prefix(config: Config) -> int:
-    """Places for the prefix of any encoder: images, the head's call, the question."""
-    axes = config.model.encoder.spatial_dims
-    return config.model.max_views * config.model.prefix_grid**axes + 1 + config.vqa.question_tokens
-
-
-def _require_room(model: QuestionAnswerer, config: Config) -> None:
-    places = model.decoder.places
-    asked, longest = config.vqa.question_tokens, config.model.decoder.max_tokens
-    needed = model.image_length + asked + 1 + longest
-    if places is not None and needed > places:
-        raise DataError(
-            "the language model has too few places",
-            where="model.decoder",
-            got=f"{places}",
-            expected=f"{needed}: {model.image_length} of images, {asked} of the question and {longest} of the answer",
-            fix="Set a smaller vqa.question_tokens, model.decoder.max_tokens or model.max_views.",
-        )
+def _numbers(parts: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+    return np.concatenate([part.double().cpu().numpy() for part in parts])

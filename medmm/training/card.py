@@ -9,8 +9,10 @@ from typing import Any
 from medmm.config.schema import Config
 from medmm.errors import UsageError
 from medmm.io.atomic import write_text
+from medmm.tasks.base import Task
 from medmm.training.checkpoint import Standing
 from medmm.training.plan import Plan
+from medmm.training.purpose import purpose_of
 
 NAME = "MODEL_CARD.md"
 _METRICS, _SECTION, _EVALUATION = "## Metrics", "## ", "### "
@@ -18,19 +20,16 @@ _TO_COME = "To come: `medmm evaluate --run` on this directory writes them here, 
 _TEMPLATE = """\
 # Model card: {task}
 
-**Not a medical device.** Drafts are for research and for review by a radiologist; none may enter a record unread.
+**Not a medical device.** {outputs} are for research and for review by a radiologist; none may enter a record unread.
 
 ## Model
-- Task: {task}. {about}
-- Image encoder: {encoder}, {dims}D, {shape} pixels, up to {views} views a study.
-- Language model: {decoder}.
-- Finding head: {head}.
-- {parameters:.1f} M parameters, trained in {precision} on {device}, seed {seed}.
+- Task: {task}. {about}.
+{parts}- {parameters:.1f} M parameters, trained in {precision} on {device}, seed {seed}.
 
 ## Input and output
-- Input: images `[B, V, 1, {shape_axes}]`, float32 in [0, 1]; `model/preprocess.json` says how they are made, and is
-  checked on loading.
-- Output: {output}.
+- Input: {takes}.
+- Output: {gives}.
+- What decides: {decides}.
 
 ## Data
 - Reader `{reader}`; {train} studies to learn from, {validation} to validate; {aside} studies and images set aside, with
@@ -46,58 +45,50 @@ _TEMPLATE = """\
 {to_come}
 
 ## Intended use
-Research on drafting reports from images like those it was trained on: the same kind of patients, devices, views and
-style of reporting.
+Research on {research} like those it was trained on: the same kind of patients, devices and views, and {alike}.
 
 ## Limits
-- It says what its training reports say, their omissions and habits included; it knows no earlier study of the patient.
-- Findings outside the list above, rare ones, other body parts and other modalities are not recognised as such.
-- Figures of one hospital do not carry over to another; measure on your own data first.
+{limits}- Figures of one hospital do not carry over to another; measure on your own data first.
 {notes}"""
 
 
-def write_card(path: Path, config: Config, plan: Plan, standing: Standing, facts: Mapping[str, Any]) -> None:
+def write_card(path: Path, task: Task, plan: Plan, standing: Standing, facts: Mapping[str, Any]) -> None:
     """Write the model card.
 
     Args:
         path: The file.
-        config: The run's config.
+        task: The task with its trained model.
         plan: What was planned.
         standing: Where training ended.
-        facts: ``train``, ``validation`` and ``aside`` (numbers of studies), ``data_hash``, ``split_hash``, ``findings``
-            (names), ``notes`` (sentences) and ``patients_in_several_splits`` (a number, as far as patients are known).
+        facts: ``train``, ``validation`` and ``aside`` (numbers of studies), ``data_hash``, ``split_hash``, ``notes``
+            (sentences) and ``patients_in_several_splits`` (a number, as far as patients are known).
 
     Raises:
         ResourceError: The disk is full.
     """
-    entries = _of_model(config, plan, facts["findings"]) | _of_data(config, facts) | _of_training(plan, standing)
-    notes = "".join(f"- {note}.\n" for note in facts["notes"])
-    write_text(path, _TEMPLATE.format(**entries, to_come=_TO_COME, notes=notes))
+    entries = (
+        _of_model(task, plan, facts["validation"] > 0) | _of_data(task.config, facts) | _of_training(plan, standing)
+    )
+    write_text(path, _TEMPLATE.format(**entries, to_come=_TO_COME, notes=_listed(facts["notes"])))
 
 
-def _of_model(config: Config, plan: Plan, findings: Sequence[str]) -> dict[str, Any]:
+def _of_model(task: Task, plan: Plan, validated: bool) -> dict[str, Any]:
     """Entries of the card on the task, the model, and what goes in and comes out."""
-    prep, encoder, decoder = config.preprocess, config.model.encoder, config.model.decoder
-    sides = [prep.size, prep.size] if prep.depth is None else [prep.depth, prep.size, prep.size]
-    sections = " and ".join(config.target.sections)
-    whole = ", or the whole text where none is found" if config.target.whole_text else ""
-    from_scratch = f"GPT-2 of {decoder.layers} layers, {decoder.width} wide, from scratch"
-    return {
-        "task": config.task,
-        "about": f"Target: {sections}{whole}.",
-        "encoder": encoder.name,
-        "dims": encoder.spatial_dims,
-        "shape": " x ".join(map(str, sides)),
-        "shape_axes": ", ".join(map(str, sides)),
-        "views": config.model.max_views,
-        "decoder": from_scratch if decoder.source is None else "a pretrained causal model",
-        "head": ", ".join(findings) or "none",
-        "parameters": plan.parameters_m,
+    purpose = purpose_of(task, validated)
+    words = {name: value for name, value in vars(purpose).items() if isinstance(value, str)}
+    return words | {
+        "task": task.name,
+        "parts": _listed(purpose.parts),
+        "limits": _listed(purpose.limits),
+        "parameters": sum(one.numel() for one in task.model.parameters()) / 1e6,
         "precision": plan.precision,
         "device": plan.device,
-        "seed": config.seed,
-        "output": f"a text with {sections}" + ("; a probability for each finding of the head" if findings else ""),
+        "seed": task.config.seed,
     }
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "".join(f"- {sentence}.\n" for sentence in sentences)
 
 
 def _of_data(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:

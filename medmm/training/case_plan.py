@@ -62,7 +62,9 @@ def plan(config: Config, manifest: Manifest | None, machine: Machine | None = No
     room = max(1, _BATCH_VOXELS["cuda" if gpu else "cpu"] // voxels)
     patches = min(train.batch_size, room) if dims == 3 else train.batch_size
     batch = min(patches * train.accumulate * machine.processes, max(1, count))
-    work, parameters = _work(config.segmentation, config.model.encoder, grid.patch, code.channels, grid.spacing_mm)
+    work, parameters = _work(
+        config.segmentation, config.model.encoder, grid.patch, code.channels, grid.spacing_mm, len(grid.channels)
+    )
     threads = machine.cores if not gpu else min(machine.cores, 8)
     rate = 1e9 * _RATES["cuda" if gpu else precision, dims] * (1 if gpu else threads)
     share = batch / machine.processes
@@ -98,7 +100,7 @@ def _expected(config: Config) -> tuple[OutlineCode, CaseGrid]:
     patch = config.segmentation.patch or tuple(
         min(math.ceil(side / multiple) * multiple, _EXPECTED_SIDE) for side in sides
     )
-    return OutlineCode(config.segmentation.classes or tuple(LABELS), True), CaseGrid(patch, steps, -1000, 1000)
+    return OutlineCode(config.segmentation.classes or tuple(LABELS), True), CaseGrid(patch, steps, ((-1000.0, 1000.0),))
 
 
 def with_planned_batch(config: Config, chosen: Plan) -> Config:
@@ -123,6 +125,7 @@ def _work(
     patch: tuple[int, ...],
     maps: int,
     spacing_mm: Sequence[float] | None,
+    channels: int,
 ) -> tuple[float, int]:
     """Multiply-adds a voxel of a forward pass, and parameters, counted on a small patch."""
     import torch
@@ -130,7 +133,9 @@ def _work(
 
     shape = tuple(min(side, _PROBED) for side in patch)
     with torch.random.fork_rng(devices=[]):
-        network = build_network(config, encoder, shape, maps, spacing_mm or (1.0,) * len(shape)).eval()
+        network = build_network(
+            config, encoder, shape, maps, spacing_mm or (1.0,) * len(shape), channels=channels
+        ).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
-        network(torch.zeros(1, 1, *shape))
+        network(torch.zeros(1, channels, *shape))
     return counted.get_total_flops() / 2 / math.prod(shape), sum(one.numel() for one in network.parameters())

@@ -1,4 +1,4 @@
-"""A trained run, ready to draft: ``medmm.load(run)``."""
+"""A trained run, ready to be asked: ``medmm.load(run)``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LoadedModel:
         return self._read(_images(source))[0]
 
     def predict(self, source: Source, question: str | None = None) -> Prediction:
-        """Read a study's images and draft its report; its ``notes`` name the images that were left out.
+        """Read a study's images and say of them what the run's task says; ``notes`` name the images that were left out.
 
         Args:
             source: As :meth:`prepare`.
@@ -88,8 +88,9 @@ class LoadedModel:
             ImageError: As :meth:`prepare`.
             UsageError: The question is empty or far too long, there is none, or the run answers no questions.
         """
-        sources = _images(source)
-        name = source.study_id if isinstance(source, Study) else study_tag(str(sources[0]))
+        given = _images(source)
+        name = source.study_id if isinstance(source, Study) else study_tag(str(given[0]))
+        sources = self.task.images_of(given)
         if sources and (masks := self.task.outlines(sources[0])) is not None:
             others = dict.fromkeys(range(1, len(sources)), Reason.IMAGE_SURPLUS)
             notes = left_out_notes(others, len(sources))
@@ -126,7 +127,7 @@ class LoadedModel:
         questions: Sequence[str] | None = None,
         shown: bool = True,
     ) -> list[Prediction]:
-        """Draft a report for each study, or answer a question on each.
+        """Say of each study what the run's task says: a draft, findings, numbers, masks, or an answer to a question.
 
         Args:
             images: float32 ``[B, V, 1, S, S]`` in [0, 1], as :meth:`prepare` or the cache gives them.
@@ -165,10 +166,11 @@ class LoadedModel:
 
     def _said(self, study_id: str, draft: Draft, notes: Sequence[str] = ()) -> Prediction:
         calls = [finding.status for finding in draft.findings.values()]
-        is_silent = draft.stranger or (bool(calls) and set(calls) == {Status.UNCERTAIN})
+        is_silent = draft.stranger or draft.declined is not None or (bool(calls) and set(calls) == {Status.UNCERTAIN})
+        why = (_STRANGER if draft.stranger else None, draft.declined)
         return Prediction(
             study_id, draft.findings, draft.report, draft.answer, draft.masks, is_silent, self.provenance,
-            (*notes, *((_STRANGER,) if draft.stranger else ())),
+            (*notes, *(one for one in why if one)), draft.values, draft.confidence,
         )  # fmt: skip
 
     def _sampled(
@@ -217,7 +219,7 @@ def load(run: str | Path, device: str = "auto") -> LoadedModel:
         raise CheckpointError("training has not ended, there are no weights", where=f"model/{WEIGHTS}", fix=fix)
     refuse_pickles_in(folder)
     _require_own_preprocessing(folder, config.preprocess)
-    task: Task = registry.resolve("task", config.task).load(folder, config)
+    task: Task = registry.resolve("task", config.registered).load(folder, config)
     load_into(task.model, load_tensors(folder / WEIGHTS), WEIGHTS)
     record = read_record(run)
     provenance = {
@@ -246,7 +248,8 @@ def save_model(task: Task, folder: Path) -> None:
         "format": FORMAT,
         **prep.model_dump(mode="json"),
         "axes": axes,
-        "channels": 1,
+        "channels": len(task.channel_names) or 1,
+        "channel_names": list(task.channel_names),
         "dtype": "float32",
         "range": [0, 1],
         "hash": mark,

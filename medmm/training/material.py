@@ -112,7 +112,7 @@ def chosen_studies(manifest: Manifest, config: Config, plan: Plan) -> tuple[list
     Raises:
         DataError: No training study is one that the task may learn from.
     """
-    kind: type[Task] = registry.resolve("task", config.task)
+    kind: type[Task] = registry.resolve("task", config.registered)
     train = _chosen(kind, manifest, "train", plan.studies, config)
     if not train:
         raise _nothing_to_learn_from(kind, manifest)
@@ -136,7 +136,7 @@ def _nothing_to_learn_from(kind: type[Task], manifest: Manifest) -> DataError:
 
 def usable(manifest: Manifest, split: str, config: Config) -> Iterator[Study]:
     """Studies of a split that have images and a target."""
-    kind: type[Task] = registry.resolve("task", config.task)
+    kind: type[Task] = registry.resolve("task", config.registered)
     return (one for one in manifest.studies(split) if kind.teaches(one) and kind.has_target(one, config))
 
 

@@ -1,16 +1,15 @@
-"""The model as MLflow serves it: a column of image paths in, drafts and findings out. Code is loaded, no pickle."""
+"""The model as MLflow serves it: a row a study in, what its task says of it out. Code is loaded, no pickle."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import mlflow
 import pandas as pd
 
 
-class ReportDrafter(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """Drafts a report for each image path."""
+class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+    """Says of each image path what the run's task says: a draft, findings, numbers, masks or an answer."""
 
     def load_context(self, context: Any) -> None:
         """Load the run directory that travels as the artifact ``run``."""
@@ -19,19 +18,20 @@ class ReportDrafter(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defin
         self.model = load(context.artifacts["run"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Draft a report for each row.
+        """Look at each row's image.
 
         Args:
             context: MLflow's, unused.
-            model_input: One column ``path``.
+            model_input: Column ``path``, and ``question`` for a run that answers questions.
             params: Unused.
 
         Returns:
-            Columns ``report`` and ``findings`` (JSON: finding to status).
+            The columns of :func:`medmm.training.served.say`.
         """
-        drafts = [self.model.predict([path]) for path in model_input["path"]]
-        findings = [json.dumps({name: finding.status for name, finding in d.findings.items()}) for d in drafts]
-        return pd.DataFrame({"report": [d.report for d in drafts], "findings": findings})
+        from medmm.training.served import say
+
+        asked = model_input["question"].tolist() if "question" in model_input else None
+        return pd.DataFrame(say(self.model, model_input["path"].tolist(), asked))
 
 
-mlflow.models.set_model(ReportDrafter())
+mlflow.models.set_model(ServedModel())

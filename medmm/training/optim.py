@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from medmm.config.schema import TrainConfig
+from medmm.models.lora import is_addition
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig, pretrained: nn.Module | None = None) -> torch.optim.AdamW:
@@ -18,9 +19,11 @@ def make_optimizer(model: nn.Module, config: TrainConfig, pretrained: nn.Module 
     Args:
         model: Its parameters that take gradients.
         config: Learning rates and decay.
-        pretrained: The part of ``model`` that came with weights and learns at ``config.lr_pretrained``.
+        pretrained: The part of ``model`` that came with weights and learns at ``config.lr_pretrained``, but for what
+            was added to it.
     """
-    gentle = {id(parameter) for parameter in pretrained.parameters()} if pretrained is not None else set()
+    came = () if pretrained is None else pretrained.named_parameters()
+    gentle = {id(parameter) for name, parameter in came if not is_addition(name)}
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for _, parameter, spared in _parameters(model):
         key = (0.0 if spared else config.weight_decay, config.lr_pretrained if id(parameter) in gentle else config.lr)

@@ -17,6 +17,7 @@ from medmm.config.schema import Config
 from medmm.data.case_grid import CaseGrid
 from medmm.errors import UsageError
 from medmm.models.precision import computes_bf16
+from medmm.training import pretraining_plan
 
 # Multiply-adds of a forward pass per voxel, and parameters in millions, of 2D and 3D encoders; counted with torch's
 # FlopCounterMode at 128 x 128 and 32 x 64 x 64.
@@ -246,12 +247,14 @@ def _voxels(config: Config) -> int:
 def _image_work(config: Config) -> float:
     """Multiply-adds to encode a study, counted as if it had one view: most have."""
     encoder = config.model.encoder
-    return float(_ENCODERS[encoder.name, encoder.spatial_dims][0] * _voxels(config))
+    return float(_ENCODERS[encoder.name, encoder.spatial_dims][0] * _voxels(config)) * pretraining_plan.looks(config)
 
 
 def _text_work(config: Config) -> float:
     """Multiply-adds to read a prefix and a report: the matrices for each token, and attention among them."""
     width, layers, vocabulary = _language_model(config)
+    if config.task == "pretraining":
+        return pretraining_plan.text_work(config, (width, layers, vocabulary))
     text = min(_TEXT_TOKENS, config.model.decoder.max_tokens)
     prefix = config.model.prefix_grid**config.model.encoder.spatial_dims + 14
     tokens = prefix + text
@@ -260,7 +263,7 @@ def _text_work(config: Config) -> float:
 
 def _language_model(config: Config) -> tuple[int, int, int]:
     """Width, layers and token ids of the language model, GPT-2's where nothing says them."""
-    wanted = config.model.decoder
+    wanted = config.model.text if config.task == "pretraining" else config.model.decoder
     if wanted.source is None:
         return wanted.width, wanted.layers, wanted.vocabulary
     try:
@@ -275,7 +278,9 @@ def _language_model(config: Config) -> tuple[int, int, int]:
 def _weights_millions(config: Config) -> float:
     width, layers, vocabulary = _language_model(config)
     encoder = config.model.encoder
-    own = 12 * layers * width**2 + (vocabulary + 512) * width + 5 * encoder.width * max(width, encoder.width)
+    own = 12.0 * layers * width**2 + (vocabulary + 512) * width + 5 * encoder.width * max(width, encoder.width)
+    if config.task == "pretraining":
+        own = pretraining_plan.parameters(config, (width, layers, vocabulary))
     return float(_ENCODERS[encoder.name, encoder.spatial_dims][1] + own / 1e6)
 
 
@@ -286,6 +291,8 @@ def _memory_gb(config: Config, studies: float) -> float:
     tokens = _TEXT_TOKENS + 40
     text = tokens * (layers * width * 40 + vocabulary * 10) / config.train.text_parts
     image = _image_work(config) / 60  # about a stored byte for so many multiply-adds
+    if config.task == "pretraining":
+        studies, text = pretraining_plan.held(config, studies, (width, layers, vocabulary))
     return float((1.0e9 + weights + studies * (text + image)) / 2**30)
 
 

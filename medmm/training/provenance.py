@@ -19,7 +19,7 @@ RECORD = "run.json"
 _WEIGHTS = "model/model.safetensors"  # as in loaded; written when training ends
 _PACKAGES = ("medmm", "torch", "monai", "transformers", "tokenizers", "accelerate", "safetensors", "numpy",
              "opencv-python-headless", "pydicom", "imagecodecs")  # fmt: skip
-_FREE = {"device", "cache", "tracking", "evaluate", "score", "generate"}  # as in records: they change no weight
+_FREE = {"device", "cache", "tracking", "evaluate", "score", "generate", "probe"}  # as in records
 
 
 def config_hash(config: Config) -> str:

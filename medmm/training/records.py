@@ -17,7 +17,7 @@ from medmm.io import atomic
 
 _INDEXED = ("manifest.parquet", "pairing.json", "pairing.html", "doubts.jsonl", "quarantine.jsonl")
 # Settings that may differ when a run goes on: where it computes and is tracked, not what it computes.
-_FREE_TO_CHANGE = ("device", "cache", "tracking", "evaluate", "score", "generate")
+_FREE_TO_CHANGE = ("device", "cache", "tracking", "evaluate", "score", "generate", "probe")
 
 
 def claim(out: Path, config: Config, *, resume: bool) -> None:

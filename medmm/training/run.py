@@ -1,4 +1,4 @@
-"""From a manifest to a run directory, and back to a model that drafts."""
+"""From a manifest to a run directory, and back to a model that can be asked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from medmm.config.schema import Config
 from medmm.data.manifest import Manifest
 from medmm.errors import CheckpointError
 from medmm.io.atomic import write_json
-from medmm.models.transfer import freeze, take_over
 from medmm.tasks.base import Task
 from medmm.tracking import NoTracker, Tracker
+from medmm.training.beginning import begin_from, make_whole
 from medmm.training.card import write_card
 from medmm.training.case_plan import with_planned_batch
 from medmm.training.checkpoint import POINTER, Standing
@@ -86,7 +86,7 @@ def finetune(
     Raises:
         DataError: No study can be learned from.
         TrainingError: The loss is no finite number.
-        CheckpointError: The state to resume from is refused, or a language model cannot be loaded.
+        CheckpointError: The state to resume from is refused, or weights or a language model cannot be loaded.
         ResourceError: Out of disk or memory.
     """
     tracker = tracker or NoTracker()
@@ -95,7 +95,7 @@ def finetune(
     config = with_planned_batch(config, chosen)
     task, material = _prepare(config, manifest, out, chosen, resume, progress)
     goes_on = resume and (out / POINTER).is_file()
-    record = _record(config, manifest, chosen, material, tracker.run_id) | _begin_from(task, config, goes_on)
+    record = _record(config, manifest, chosen, material, tracker.run_id) | begin_from(task, config, out, goes_on)
     if _is_main():
         _announce(config, out, chosen, material, record, tracker)
     loop = _loop(config, manifest, out, chosen, task, material, Hooks(progress, tracker.log_metrics))
@@ -110,7 +110,7 @@ def _prepare(
     config: Config, manifest: Manifest, out: Path, chosen: Plan, resume: bool, progress: Callable[..., None] | None
 ) -> tuple[Task, Material]:
     """Make the task and its samples; one process of many reads the images, the others find them read."""
-    kind: type[Task] = registry.resolve("task", config.task)
+    kind: type[Task] = registry.resolve("task", config.registered)
     known = kind.load(out / "model", config) if resume and (out / POINTER).is_file() else None
 
     def build(studies: Any) -> Task:
@@ -124,16 +124,6 @@ def _prepare(
         gatherer = registry.resolve("gatherer", config.task) if config.task in registry.GATHERERS else gather
         task, material = gatherer(manifest, config, chosen, out / "cache", known or build, progress)
     return task, material
-
-
-def _begin_from(task: Task, config: Config, goes_on: bool) -> dict[str, Any]:
-    """Take the weights of another run, hold still what is not to learn, and say how much does."""
-    said: dict[str, Any] = {}
-    if config.model.init is not None and not goes_on:  # else the state has all weights
-        taken, whole = take_over(task.model, Path(config.model.init))
-        said["init"] = {"encoder_taken": taken, "encoder": whole}
-    learned, parameters = freeze(task.model, config.train.adapt, task.pretrained)
-    return said | {"parameters": {"learned": learned, "all": parameters}}
 
 
 def _record(config: Config, manifest: Manifest, chosen: Plan, material: Material, run_id: str | None) -> dict[str, Any]:
@@ -187,6 +177,7 @@ def _finish(
     tracker: Tracker,
 ) -> None:
     """Write what the run is judged and used by."""
+    make_whole(task, config)
     save_model(task, out / "model")
     keys = ("step", "best_step", "best_loss", "train", "validation")
     history = {"format": 1, **{key: asdict(standing)[key] for key in keys}, "settled": dict(settled)}
@@ -195,11 +186,10 @@ def _finish(
     facts = material.counts() | {
         "data_hash": record["data_hash"],
         "split_hash": record["split_hash"],
-        "findings": task.finding_names,
         "patients_in_several_splits": record["patients_in_several_splits"],
         "notes": material.notes,
     }
-    write_card(out / "MODEL_CARD.md", config, chosen, standing, facts)
+    write_card(out / "MODEL_CARD.md", task, chosen, standing, facts)
     write_record(out, record | {"finished": True, "steps": standing.step, "best_step": standing.best_step})
     tracker.log_artifact(out / "curves.png")
     tracker.log_artifact(out / "MODEL_CARD.md")

@@ -91,10 +91,21 @@ def test_resolved_yaml_round_trips():
 
 def test_every_shipped_config_is_valid():
     folder = config_file("finetune/report_gen.yaml").parents[1]
-    files = sorted(folder.rglob("*.yaml"))
+    files = sorted(path for path in folder.rglob("*.yaml") if path.parent.name != "prompts")
     assert len(files) >= 2
     for file in files:
         assert load(None, str(file)).version == 1, file.name
+
+
+def test_prompts_are_not_offered_as_configs():
+    (problem,) = problems(file="prompts/radiolgy.yaml")
+    assert "pretrain/pretrain.yaml" in problem
+    assert "prompts/radiology.yaml" not in problem
+
+
+def test_a_pretraining_without_an_objective_is_refused():
+    (problem,) = problems("pretrain.contrastive=0", "pretrain.masked_text=0")
+    assert "every objective has weight 0" in problem
 
 
 def test_config_is_frozen():
@@ -165,7 +176,7 @@ def test_what_is_no_reader_is_said_with_the_word_that_is(given, said):
     [
         ("target.sections=[]", "target.sections: expected at least 1 value, got none"),
         ("device=gpu", "device: expected auto|cpu|cuda[:N], got 'gpu'"),
-        ("train.adapt=tail", "train.adapt: expected full|head|last-N, got 'tail'"),
+        ("train.adapt=tail", "train.adapt: expected full|head|lora|last-N, got 'tail'"),
         ("tune.objective=loss", "tune.objective: expected val/NAME|settled/NAME, got 'loss'"),
         ("train.steps=0", "train.steps: expected at least 1, got 0"),
         ("train.lr=0", "train.lr: expected more than 0, got 0"),

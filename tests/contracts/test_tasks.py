@@ -2,6 +2,7 @@
 
 import atexit
 import random
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, replace
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from medmm import registry
-from medmm.config.schema import ScoreConfig
+from medmm.config.pretraining import PretrainConfig
+from medmm.config.schema import ColumnsConfig, DataConfig, ScoreConfig
 from medmm.config.vqa import VqaConfig
 from medmm.data.cache import ImageCache
 from medmm.data.cases import CaseCache, CaseDataset
@@ -29,6 +31,8 @@ ASIDE = {
     "classification": [Reason.LABEL_MISSING] * 3,
     "vqa": [Reason.IMAGE_WITHOUT_QUESTION] * 3,
     "segmentation": [Reason.IMAGE_WITHOUT_MASK] * 3,
+    "regression": [Reason.LABEL_MISSING] * 3,
+    "pretraining": [Reason.IMAGE_WITHOUT_REPORT, Reason.SECTION_MISSING, Reason.IMAGE_WITHOUT_REPORT],
 }
 """Why a task sets aside a study without report, one whose report says nothing asked for, and another of the first."""
 FOLDER = Path(tempfile.mkdtemp(prefix="medmm-test-tasks-"))
@@ -43,7 +47,10 @@ def study(number):
     text += f" IMPRESSION: {side.capitalize()} nodule." if side else " IMPRESSION: Normal chest."
     images = tuple(ImageRef(FOLDER / f"{number}-{view}.png") for view in range(1 + number % VIEWS))
     asked = [("Is there a nodule?", "yes" if side else "no")] + ([("On which side is it?", side)] if side else [])
-    return Study(f"study {number}", f"patient {number}", images, parse_report(text), questions=tuple(asked))
+    values = {"place": (0.5, 24.0, 8.0)[number % 3]}
+    return Study(
+        f"study {number}", f"patient {number}", images, parse_report(text), questions=tuple(asked), values=values
+    )
 
 
 def outlined(one):
@@ -77,7 +84,11 @@ def wordless(number):
 
 
 STUDIES = [outlined(study(number)) for number in range(COUNT)]
-OWN = {"vqa": VqaConfig(minimum=2), "score": ScoreConfig(questions=("Is there a nodule?",))}
+OWN = {
+    "vqa": VqaConfig(minimum=2), "score": ScoreConfig(questions=("Is there a nodule?",)),
+    "data": DataConfig(columns=ColumnsConfig(label="place")),
+    "pretrain": PretrainConfig(width=16, part=1.0, soften=0.0, masked_text=1.0),
+}  # fmt: skip
 """Settings of single tasks that so few studies need."""
 
 
@@ -276,7 +287,7 @@ def test_a_description_that_is_missing_broken_or_of_another_format_is_refused(na
     described[0].write_text(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError):
         type(task).load(tmp_path, task.config)
-    described[0].write_text(whole.replace('"format": 1', '"format": 99'))
+    described[0].write_text(re.sub(r'"format": \d+', '"format": 99', whole))
     with pytest.raises(CheckpointError, match="99"):
         type(task).load(tmp_path, task.config)
 
@@ -297,6 +308,8 @@ def test_each_study_gets_one_draft_of_its_own(name, make):
         for finding, said in drafts[row].findings.items():
             assert alone[0].findings[finding].status is said.status
             assert alone[0].findings[finding].probability == pytest.approx(said.probability, abs=1e-5)
+        for target, said in drafts[row].values.items():
+            assert alone[0].values[target].value == pytest.approx(said.value, rel=1e-4)
 
 
 def test_probabilities_are_given_for_the_findings_that_are_named_and_no_other(name, make):

@@ -83,8 +83,17 @@ def test_parameters_hold_no_path_and_no_cell_value():
 
 def test_parameters_hold_no_password_and_no_folder_of_a_language_model():
     words = ["tracking.uri=postgresql://me:hunter2@host/db", "model.decoder.source=/home/doe_john/models/tiny-gpt"]
+    words += [
+        "model.encoder.name=resnet50",
+        "model.encoder.weights=/home/doe_john/r50.pth",
+        "model.text.source=/doe/bert",
+    ]
     params = deidentified(load(None, None, words))
+    assert "doe" not in str(params)
+    assert (params["model"]["encoder"]["weights"], params["model"]["text"]["source"]) == ("r50.pth", "bert")
     assert "hunter2" not in str(params)
+    words = ["task=pretraining", "pretrain.texts=openi:/wards/doe", "prompts.file=/wards/doe/prompts.yaml"]
+    assert "doe" not in str(deidentified(load(None, None, words)))
     assert "uri" not in params["tracking"]
     assert params["model"]["decoder"]["source"] == "tiny-gpt"
 

@@ -99,3 +99,10 @@ def test_a_picture_of_another_size_is_refused_as_nothing_says_how_it_lies(tmp_pa
     with pytest.raises(ImageError, match="nothing says how") as caught:
         read_masks(study, CaseGrid((16, 16)).read(tmp_path / "image.png"), {}, ("mask",))
     assert caught.value.reason is Reason.DIMENSIONS_MISMATCH
+
+
+def test_what_nobody_has_labelled_comes_beside_the_classes(case):
+    found = case(labels(), labels={"liver": (1,), "ignore": (2, 3)}, classes=("liver",))
+    np.testing.assert_array_equal(found["ignore"], labels().transpose(2, 1, 0) >= 2)
+    np.testing.assert_array_equal(found["liver"], labels().transpose(2, 1, 0) == 1)
+    assert case(labels(), labels={"liver": (1,), "ignore": (2, 3)}, classes=("spleen",)) == {}

@@ -78,9 +78,19 @@ def test_scoring_declines_what_it_cannot_promise(place):
     assert all(line["abstained"] for line in strict)
 
 
-def test_a_run_of_another_task_is_refused_other_runs_and_the_python_door_opens(place):
-    said = run("evaluate", "--run", place / "run", "--against", place / "run", "--out", place / "no", code=2).stderr
-    assert "only report generators are held against other runs" in said
+def test_a_run_does_not_differ_from_itself_whether_read_or_asked_anew(place):
+    for name, source in (("evaluation", "taken from its predictions.jsonl"), ("run", "made anew")):
+        out = place / f"against-{name}"
+        words = ("--against", place / name, "--out", out, "evaluate.min_positives=2", "evaluate.baselines=false")
+        run("evaluate", "--run", place / "run", *words)
+        found = json.loads((out / "metrics.json").read_text())["against"]
+        assert (found["identical"], found["run"]["predictions"]) == (1.0, source)
+        assert {entry["difference"] for entry in found["metrics"].values()} == {0.0}
+        assert {"auroc_macro", "f1_macro", "ece", "brier"} <= set(found["main"])
+        assert all(found["metrics"][name]["p_holm"] == 1.0 for name in found["main"])
+
+
+def test_the_python_door_opens(place):
     model = medmm.load(place / "run")
     image = next((place / "phantom").rglob("*.dcm"))
     prediction = model.predict([image])

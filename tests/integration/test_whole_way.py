@@ -61,8 +61,9 @@ def test_a_run_is_held_against_itself_drafted_anew_and_against_what_it_left(plac
     said = medmm("evaluate", "--run", place / "run", *words, cwd=place).stdout
     metrics = json.loads((place / "twice" / "metrics.json").read_text())
     against, seeds = metrics["against"], metrics["seeds"]
-    assert (against["run"]["drafts"], seeds["runs"][1]["drafts"]) == ("made anew", "taken from its predictions.jsonl")
-    assert (against["identical_drafts"], against["notes"]) == (1.0, ["Both runs have the same weights."])
+    sources = [against["run"]["predictions"], seeds["runs"][1]["predictions"]]
+    assert sources == ["made anew", "taken from its predictions.jsonl"]
+    assert (against["identical"], against["notes"]) == (1.0, ["Both runs have the same weights."])
     assert {entry["difference"] for entry in against["metrics"].values()} == {0.0}
     assert {entry["sd"] for entry in seeds["metrics"].values()} == {0.0}
     assert seeds["runs"][0]["recipe_sha256"] == seeds["runs"][1]["recipe_sha256"]

@@ -8,7 +8,7 @@ from medmm.config.schema import DecoderConfig, EncoderConfig, GenerateConfig, Pr
 from medmm.models.answer_head import AnswerHead, bag
 from medmm.models.decoder import small_decoder
 from medmm.models.image_encoder import build_encoder
-from medmm.models.question_answerer import Asked, QuestionAnswerer
+from medmm.models.question_answerer import Asked, QuestionAnswerer, log_odds
 from medmm.models.tokenizer import learn_tokenizer
 
 TEXTS = ["is there a nodule", "on which side is it", "yes", "no", "left"] * 5
@@ -114,9 +114,9 @@ def test_what_the_head_calls_is_told_to_the_language_model_which_writes_what_the
         other = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
     assert torch.equal(told[0], told[1])
     assert not torch.allclose(told[0], told[2])
-    assert (known[0].tolist(), len(known[1])) == ([1], 0)
-    assert (other[0].tolist(), len(other[1])) == ([2], 1)
-    assert 1 <= other[1].shape[1] <= 4
+    assert (known.called_q.tolist(), len(known.ids_qu)) == ([1], 0)
+    assert (other.called_q.tolist(), len(other.ids_qu)) == ([2], 1)
+    assert 1 <= other.ids_qu.shape[1] <= 4
 
 
 def test_the_language_model_may_write_some_of_the_answers_while_the_head_calls_all(model):
@@ -129,3 +129,67 @@ def test_the_language_model_may_write_some_of_the_answers_while_the_head_calls_a
         part = model(images, mask, questions, truth, answers, torch.tensor([2, 0]))
     torch.testing.assert_close(part.called.logits_qa, whole.called.logits_qa)
     torch.testing.assert_close(part.logits_quv, whole.logits_quv[[2, 0]], atol=1e-5, rtol=1e-4)
+
+
+def test_log_odds_are_those_of_the_probability():
+    p = torch.tensor([0.5, 0.9, 0.001, 1.0, 0.0], dtype=torch.float64)
+    found = log_odds(p.log()).double()
+    torch.testing.assert_close(found[:3], torch.logit(p[:3]), atol=1e-5, rtol=1e-5)
+    assert found[3:].tolist() == [15.0, -15.0]
+
+
+def test_an_answer_is_as_probable_as_its_call_and_a_written_one_as_its_tokens_too(model):
+    torch.manual_seed(4)
+    images, mask = torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
+    questions = asked([0], [[7, 8]], [True])
+    with torch.no_grad():
+        model.head.answers.weight.zero_()
+        model.head.words.bias.data = torch.tensor([0.1, 1.2, 0.7])
+        known = model.answer(images, mask, questions, GenerateConfig(max_tokens=4))
+        p = model.head.words.bias.softmax(0)
+        assert torch.sigmoid(known.log_odds_q).item() == pytest.approx(p[1].item(), rel=1e-5)
+        model.head.words.bias.data = torch.tensor([0.1, 0.7, 1.2])
+        written = model.answer(images, mask, questions, GenerateConfig(max_tokens=2))
+        wanted = model.head.words.bias.softmax(0)[2]
+        for place, token in enumerate(written.ids_qu[0].tolist()):  # a token at a time, each from those before it
+            so_far = written.ids_qu[:, : place + 1]
+            logits = model(images, mask, questions, torch.tensor([2]), so_far).logits_quv
+            wanted = wanted * logits[0, place].softmax(0)[token]
+            if token == model.decoder.end:
+                break
+    assert torch.sigmoid(written.log_odds_q).item() == pytest.approx(wanted.item(), rel=1e-3)
+
+
+def test_what_comes_after_the_end_of_an_answer_does_not_count(model):
+    torch.manual_seed(5)
+    prefix, mask = torch.randn(1, 3, 32), torch.ones(1, 3, dtype=torch.bool)
+    end = model.decoder.end
+    short, long = torch.tensor([[5, end]]), torch.tensor([[5, end, 9, 9]])
+    with torch.no_grad():
+        said = [model._log_probability(prefix, mask, ids) for ids in (short, long)]
+    torch.testing.assert_close(*said)
+
+
+def test_called_and_written_answers_have_confidences_of_their_own(model):
+    torch.manual_seed(6)
+    images, mask = torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
+    questions = asked([0], [[7, 8]], [True])
+    with torch.no_grad():
+        model.head.answers.weight.zero_()
+        model.decisions.temperature.fill_(2.0)
+        model.decisions.offset.copy_(torch.tensor([0.3, -0.4]))
+        for bias, offset in (([-1.0, 1.0, 0.0], 0.3), ([-1.0, 0.0, 1.0], -0.4)):
+            model.head.words.bias.data = torch.tensor(bias)
+            found = model.answer(images, mask, questions, GenerateConfig(max_tokens=3))
+            torch.testing.assert_close(found.confidence_q, torch.sigmoid(found.log_odds_q / 2 + offset))
+        model.decisions.temperature.fill_(1.0)
+        model.decisions.offset.zero_()
+
+
+def test_images_unlike_those_of_validation_are_strange_only_to_questions_that_see_them(model):
+    images, mask = torch.rand(1, 1, 1, 32, 32), torch.ones(1, 1, dtype=torch.bool)
+    questions = asked([0, 0], [[7, 8], [7, 8]], [True, False])
+    model.familiarity.limit.fill_(-1.0)
+    found = model.answer(images, mask, questions, GenerateConfig(max_tokens=3))
+    model.familiarity.limit.fill_(float("inf"))
+    assert found.strange_q.tolist() == [True, False]

@@ -9,7 +9,8 @@ from medmm.config.schema import DecoderConfig, EncoderConfig, GenerateConfig, Pr
 from medmm.models.decoder import small_decoder
 from medmm.models.heads import FindingOutput, FindingQueries
 from medmm.models.image_encoder import ImageEncoder
-from medmm.models.report_generator import Hint, ReportGenerator, averaging
+from medmm.models.report_generator import Hint, ReportGenerator
+from medmm.models.study_writer import averaging
 from medmm.models.tokenizer import learn_tokenizer
 
 WIDTH, SIDE, VIEWS, GRID = 32, 32, 3, (4, 4)

@@ -94,3 +94,18 @@ def test_a_map_two_voxels_deep_is_not_learned_from_in_bf16():
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     for other in gradients[1:]:
         assert all(torch.equal(one, two) for one, two in zip(gradients[0], other, strict=True))
+
+
+@pytest.mark.parametrize("network", ["unet", "dynunet", "swin_unetr"])
+def test_networks_take_as_many_channels_as_images_have(network):
+    wanted, encoder = SegmentationConfig(network=network), EncoderConfig()
+    torch.manual_seed(0)
+    built = build_network(wanted, encoder, (64, 64), 3, (1.0, 1.0), channels=4).eval()
+    images = torch.randn(1, 4, 64, 64)
+    with torch.no_grad():
+        found = built(images)[0]
+        assert tuple(found.shape) == (1, 3, 64, 64)
+        for channel in range(4):
+            other = images.clone()
+            other[:, channel] += 1
+            assert not torch.allclose(built(other)[0], found)

@@ -71,7 +71,7 @@ def test_misspelt_stage_and_key_name_the_nearest():
 def test_stage_names_and_summaries_agree():
     from medmm.__main__ import _SUMMARY
 
-    assert set(_SUMMARY) == set(registry.STAGES)
+    assert set(_SUMMARY) == {*registry.STAGES, *registry.TOOLS}
 
 
 @pytest.mark.parametrize(

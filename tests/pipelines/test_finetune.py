@@ -60,7 +60,7 @@ def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(tmp_path):
 def test_what_the_index_set_aside_counts_too(tmp_path, capsys):
     from medmm.pipelines._cli import Invocation
     from medmm.pipelines._console import Console
-    from medmm.pipelines.finetune import _told
+    from medmm.pipelines._training import _told
     from medmm.training.run import RunResult
 
     (tmp_path / "data").mkdir()

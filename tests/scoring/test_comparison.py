@@ -14,9 +14,9 @@ from medmm.errors import DataError, UsageError
 from medmm.scoring import other_runs
 from medmm.scoring.comparison import summary
 from medmm.scoring.differences import holm
-from medmm.scoring.evaluation import Others
-from medmm.scoring.other_runs import OtherRun, recipe_hash
+from medmm.scoring.evaluation import Others, Request
 from medmm.scoring.report_evaluation import evaluate_model
+from medmm.scoring.run_card import recipe_hash
 from medmm.scoring.scores import summary_names
 
 NOTHING = "FINDINGS: The lungs are clear. IMPRESSION: No acute disease."
@@ -43,7 +43,7 @@ def world(tmp_path, make_study, grey_model):
         config = Config.model_validate({**SETTINGS, **settings})
         trained = {"seed": seed, "recipe_sha256": recipe_hash(config)}
         out = tmp_path / name
-        return evaluate_model(model, manifest, config, "test", out, others=others, trained=trained)
+        return evaluate_model(model, Request(manifest, config, "test", out, others=others or Others(), trained=trained))
 
     run.place = tmp_path
     return run
@@ -64,7 +64,7 @@ def test_two_runs_differ_by_what_each_scores_alone(world):
     p = {name: found["metrics"][name]["p_permutation"] for name in main}
     assert {name: found["metrics"][name]["p_holm"] for name in main} == pytest.approx(holm(p))
     assert found["mcnemar"]["exact_match"] == {"only_this": 4, "only_other": 0, "p": pytest.approx(0.125)}
-    assert found["identical_drafts"] == pytest.approx(8 / 12)
+    assert found["identical"] == pytest.approx(8 / 12)
     assert (found["run"]["seed"], found["run"]["weights_sha256"], found["notes"]) == (1, "b" * 64, [])
 
 
@@ -92,9 +92,9 @@ def test_enough_swaps_for_holm_to_reach_a_hundredth(tmp_path, make_study, grey_m
     manifest = Manifest.open(tmp_path / "m.parquet")
     config = Config.model_validate(SETTINGS)
     other = "FINDINGS: Large nodule, as before. IMPRESSION: Nodule."
-    for name, drafts, others in (("poor", [other] * 3, None), ("good", TEXTS, Others(against=tmp_path / "poor"))):
+    for name, drafts, others in (("poor", [other] * 3, Others()), ("good", TEXTS, Others(against=tmp_path / "poor"))):
         model = grey_model(drafts, provenance={"weights_sha256": name[0] * 64})
-        found = evaluate_model(model, manifest, config, "test", tmp_path / name, others=others)
+        found = evaluate_model(model, Request(manifest, config, "test", tmp_path / name, others=others))
     metrics = found.metrics["against"]["metrics"]
     assert len([name for name in summary_names(metrics) if "p_holm" in metrics.get(name, {})]) > 15
     for name in ("bleu_1", "rouge_l", "cider_d", "clinical_f1_macro", "exact_match", "hallucinated_per_report"):
@@ -106,8 +106,8 @@ def test_a_few_patients_have_neither_interval_nor_p(tmp_path, make_study, grey_m
     build(studies, tmp_path / "m.parquet", SplitConfig(val=0), lambda rejection: None)
     manifest = Manifest.open(tmp_path / "m.parquet")
     config = Config.model_validate(SETTINGS)
-    for name, drafts, others in (("poor", [NOTHING] * 3, None), ("good", TEXTS, Others(against=tmp_path / "poor"))):
-        found = evaluate_model(grey_model(drafts), manifest, config, "test", tmp_path / name, others=others)
+    for name, drafts, others in (("poor", [NOTHING] * 3, Others()), ("good", TEXTS, Others(against=tmp_path / "poor"))):
+        found = evaluate_model(grey_model(drafts), Request(manifest, config, "test", tmp_path / name, others=others))
     assert found.metrics["ci95"] == {}
     assert {key for entry in found.metrics["against"]["metrics"].values() for key in entry} == {
         "this", "other", "difference",
@@ -120,10 +120,7 @@ def test_a_few_patients_have_neither_interval_nor_p(tmp_path, make_study, grey_m
 
 def test_other_sections_are_refused_by_name(world):
     world("short", TEXTS, target={"sections": ["findings"]})
-    said = (
-        r"--against.*got sections findings; references 12 that differ; "
-        r"expected sections findings, impression; references the same texts"
-    )
+    said = "--against.*got sections findings; expected sections findings, impression"
     with pytest.raises(DataError, match=said):
         world("long", TEXTS, Others(against=world.place / "short"))
     assert not (world.place / "long" / "metrics.json").exists()
@@ -164,23 +161,26 @@ def test_what_is_no_run_is_wrong_usage_and_what_is_torn_cannot_be_read(world):
     assert str(world.place) not in str(refused.value)
 
 
-def test_a_run_directory_drafts_anew_unless_its_own_evaluation_is_of_the_same_weights(world, monkeypatch):
+def test_a_run_directory_drafts_anew_unless_its_own_evaluation_is_of_the_same_weights(world, grey_model, monkeypatch):
     world("run/evaluation-test", [NOTHING] * 3, weights="b")
-    (world.place / "run" / "config.yaml").write_text("version: 1\n")
+    (world.place / "run" / "config.yaml").write_text(to_yaml(Config.model_validate(SETTINGS)))
     asked = []
 
-    def anew(*bound):
-        asked.append(bound[-1])
-        facts = {"weights_sha256": "c" * 64, "seed": 3, "drafts": "anew"}
-        return OtherRun({f"t{i}": COLLAPSE for i in range(12)}, facts)
+    def load(run, device):
+        asked.append(run)
+        return grey_model([COLLAPSE] * 3, provenance={"weights_sha256": "c" * 64})
 
-    monkeypatch.setattr("medmm.scoring.report_evaluation.draft_anew", anew)
+    monkeypatch.setattr("medmm.training.run.load", load)
+    monkeypatch.setattr(other_runs, "adopt", lambda model, config: model)
     for weights, clear in (("b", True), ("c", False)):
         monkeypatch.setattr(other_runs, "_weights_now", lambda run, now=weights: now * 64)
         found = world("own", TEXTS, Others(against=world.place / "run")).metrics["against"]
-        assert found["identical_drafts"] == pytest.approx(1 / 3)
+        assert found["identical"] == pytest.approx(1 / 3)
         assert found["metrics"]["clinical_f1/pneumothorax"]["other"] == pytest.approx(0.0 if clear else 2 * 4 / 16)
+        source = "taken from its predictions.jsonl" if clear else "made anew"
+        assert (found["run"]["predictions"], found["run"]["weights_sha256"]) == (source, weights * 64)
     assert asked == [world.place / "run"]
+    assert not [path for path in (world.place / "own").iterdir() if path.name.startswith(".")]
 
 
 def _run_directory(world, record, **settings):

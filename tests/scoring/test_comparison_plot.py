@@ -11,7 +11,8 @@ def _metrics(**differences):
     entries = {
         name: {"difference": value, "ci95": [value - 0.001, value + 0.001]} for name, value in differences.items()
     }
-    return {"test": dict.fromkeys(differences, 0.5), "differences": {}, "against": {"metrics": entries}}
+    against = {"main": list(entries), "metrics": entries}
+    return {"test": dict.fromkeys(differences, 0.5), "differences": {}, "against": against}
 
 
 def _centres(path):

@@ -12,6 +12,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, precision_score, recall
 from medmm.config.schema import Config, SplitConfig
 from medmm.data.manifest import Manifest, build
 from medmm.metrics.tokenizers import tokenizer_named
+from medmm.scoring.evaluation import Request
 from medmm.scoring.report_evaluation import evaluate_model
 
 TEXTS = [
@@ -47,7 +48,8 @@ def written(request, tmp_path, make_study, grey_model, levels):
         }
     )
     build(studies, tmp_path / "m.parquet", SplitConfig(val=0), lambda rejection: None)
-    evaluate_model(grey_model(TEXTS), Manifest.open(tmp_path / "m.parquet"), config, "test", tmp_path / "out")
+    request = Request(Manifest.open(tmp_path / "m.parquet"), config, "test", tmp_path / "out")
+    evaluate_model(grey_model(TEXTS), request)
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
     return lines, json.loads((tmp_path / "out" / "metrics.json").read_text())
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import Config
-from medmm.errors import CheckpointError
+from medmm.errors import CheckpointError, UsageError
 from medmm.scoring.drafting import adopt, draft_all, stack
 
 
@@ -35,6 +35,11 @@ def test_drafts_come_in_order_whatever_the_batch(grey_model):
         found = draft_all(grey_model(drafts), list(views), views.__getitem__, size, partial(_note, said))
         assert [one.report for one in found] == drafts[:9]
         assert said[-1] == (9, 9)
+
+
+def test_a_run_is_not_asked_for_what_it_was_not_trained_for():
+    with pytest.raises(UsageError, match="another task; got vqa; expected report_gen"):
+        adopt(_loaded(Config()), Config(task="vqa"))
 
 
 def test_generation_settings_are_adopted():

@@ -14,6 +14,7 @@ from medmm.metrics.cider import document_frequencies
 from medmm.metrics.text import score_texts
 from medmm.reports.findings import label_report
 from medmm.scoring.baselines import derangement
+from medmm.scoring.evaluation import Request
 from medmm.scoring.report_evaluation import evaluate_model
 from medmm.scoring.tables import card_section, summary_table
 from medmm.types import Finding, Status
@@ -35,7 +36,7 @@ def _config(**evaluate):
 def _evaluate(tmp_path, studies, model, config, split="test"):
     path = tmp_path / "manifest.parquet"
     build(studies, path, SplitConfig(val=0), lambda rejection: None)
-    return evaluate_model(model, Manifest.open(path), config, split, tmp_path / "out")
+    return evaluate_model(model, Request(Manifest.open(path), config, split, tmp_path / "out"))
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from medmm.config.schema import Config, SplitConfig
+from medmm.config.tasks import ReliabilityConfig
 from medmm.data import manifest as manifests
 from medmm.errors import CheckpointError, DataError, UsageError
 from medmm.scoring import engine, sources
-from medmm.scoring.evaluation import Others
+from medmm.scoring.evaluation import Request
 from medmm.scoring.vqa_evaluation import evaluate_model
 from medmm.types import Prediction
 
@@ -63,7 +64,7 @@ def manifest(tmp_path, make_study):
 
 def test_figures_baselines_and_gain_follow_from_the_answers(manifest, tmp_path):
     model = Looker()
-    found = evaluate_model(model, manifest, CONFIG, "test", tmp_path / "out", trained={"seed": 7})
+    found = evaluate_model(model, Request(manifest, CONFIG, "test", tmp_path / "out", trained={"seed": 7}))
     test, blind = found.metrics["test"], found.metrics["baselines"]["no_image"]
     choices = sum(number % 3 for number in range(36))
     number = 36 * 2 + choices
@@ -94,7 +95,7 @@ def test_figures_baselines_and_gain_follow_from_the_answers(manifest, tmp_path):
 
 
 def test_each_question_has_its_line_and_the_page_its_tables(manifest, tmp_path):
-    found = evaluate_model(Looker(), manifest, CONFIG, "test", tmp_path / "out")
+    found = evaluate_model(Looker(), Request(manifest, CONFIG, "test", tmp_path / "out"))
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == found.metrics["card"]["counts"]["questions"]
     first = {name: lines[2][name] for name in ("study_id", "question", "reference", "answer", "no_image", "right")}
@@ -112,32 +113,97 @@ def test_a_model_that_images_do_not_help_is_said_to_be_one(manifest, tmp_path):
     class Blind(Looker):
         say = staticmethod(lambda asked, bright: "no")
 
-    found = evaluate_model(Blind(), manifest, CONFIG, "test", tmp_path / "out")
+    found = evaluate_model(Blind(), Request(manifest, CONFIG, "test", tmp_path / "out"))
     assert found.metrics["differences"]["no_image"]["accuracy"]["difference"] == 0
     assert any("not shown that the images help" in sentence for sentence in found.warnings)
-    good = evaluate_model(Looker(), manifest, CONFIG, "test", tmp_path / "out")
+    good = evaluate_model(Looker(), Request(manifest, CONFIG, "test", tmp_path / "out"))
     assert not any("not shown" in sentence for sentence in good.warnings)
 
 
 def test_images_that_cannot_be_read_are_counted_and_nothing_to_ask_is_refused(manifest, tmp_path):
     broken = next(manifest.studies("test"))
     broken.images[0].path.write_bytes(b"no image")
-    found = evaluate_model(Looker(), manifest, CONFIG, "test", tmp_path / "out")
+    found = evaluate_model(Looker(), Request(manifest, CONFIG, "test", tmp_path / "out"))
     assert found.broken == 1
     assert found.metrics["card"]["counts"]["studies"] == 35
     assert sum(found.metrics["card"]["counts"]["left_out"].values()) == 1
     with pytest.raises(DataError, match="no question"):
-        evaluate_model(Looker(), manifest, CONFIG, "val", tmp_path / "none")
+        evaluate_model(Looker(), Request(manifest, CONFIG, "val", tmp_path / "none"))
 
 
-def test_other_runs_are_refused(manifest, tmp_path):
-    with pytest.raises(UsageError, match="report generators"):
-        evaluate_model(Looker(), manifest, CONFIG, "test", tmp_path / "out", others=Others(against=tmp_path))
+class Sure(Looker):
+    """Is sure of what it says of brightness, and declines to say how an image is."""
+
+    def predict_batch(self, images, view_mask, study_ids, questions=None, shown=True):
+        said = super().predict_batch(images, view_mask, study_ids, questions, shown)
+        sure = [asked.startswith("Is") for asked in questions]
+        return [
+            replace(one, confidence=0.9 if own else 0.25, abstained=not own, notes=() if own else ("too unsure",))
+            for one, own in zip(said, sure, strict=True)
+        ]
 
 
-def score(folder, out, config=CONFIG, resume=False):
+def test_confidences_are_held_against_what_was_right(manifest, tmp_path):
+    found = evaluate_model(Sure(), Request(manifest, CONFIG, "test", tmp_path / "out"))
+    test, ci95 = found.metrics["test"], found.metrics["ci95"]
+    choices = sum(number % 3 for number in range(36))
+    number = 36 * 2 + choices  # 36 right of those it is sure of, 27 of the 36 others
+    assert test["declined_share"] == pytest.approx(36 / number)
+    assert test["wrong_share"] == pytest.approx(choices / (36 + choices))
+    assert test["ece"] == pytest.approx((abs(0.9 * (36 + choices) - 36) + abs(0.25 * 36 - 27)) / number)
+    assert all(ci95[name][0] <= test[name] <= ci95[name][1] for name in ("ece", "aurc", "wrong_share"))
+    bins = found.metrics["reliability"]["bins"]
+    assert [(one["probability"], one["answers"]) for one in bins] == [(0.25, 36), (pytest.approx(0.9), 36 + choices)]
+    assert [one["right"] for one in bins] == [pytest.approx(0.75), pytest.approx(36 / (36 + choices))]
+    for picture in ("reliability.png", "risk_coverage.png"):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "out" / "metrics.md").read_text()
+    assert "| ece ↓ |" in page
+    assert "](risk_coverage.png)" in page
+    line = json.loads((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()[1])
+    assert (line["answer"], line["confidence"], line["abstained"]) == ("grey", 0.25, True)
+
+
+def test_groups_of_patients_have_figures_of_their_own(manifest, tmp_path):
+    studies = [replace(one, sex="FM"[place % 2]) for place, one in enumerate(manifest.studies("all"))]
+    more = [replace(one, study_id=f"{one.study_id}+", patient_key=f"{one.patient_key}+") for one in studies]
+    manifests.build([*studies, *more], tmp_path / "more.parquet", SplitConfig(val=0), lambda rejection: None)
+    asked = Request(manifests.Manifest.open(tmp_path / "more.parquet"), CONFIG, "test", tmp_path / "out")
+    found = evaluate_model(Sure(), asked)
+    groups = found.metrics["subgroups"]["sex"]
+    assert {value: group["studies"] for value, group in groups.items()} == {"F": 36, "M": 36}
+    lines = [json.loads(text) for text in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    sex = {one.study_id: one.sex for one in [*studies, *more]}
+    for value, group in groups.items():
+        own = [line["right"] for line in lines if sex[line["study_id"]] == value]
+        assert group["accuracy"]["value"] == pytest.approx(sum(own) / len(own))
+        assert group["accuracy"]["ci95"][0] <= group["accuracy"]["value"] <= group["accuracy"]["ci95"][1]
+    assert "| sex: F | 36 |" in (tmp_path / "out" / "metrics.md").read_text()
+
+
+def test_that_everything_is_declined_is_said(manifest, tmp_path):
+    class Silent(Looker):
+        def predict_batch(self, *given):
+            return [replace(one, confidence=0.5, abstained=True) for one in super().predict_batch(*given)]
+
+    config = CONFIG.model_copy(update={"reliability": ReliabilityConfig(most_wrong=0.05)})
+    found = evaluate_model(Silent(), Request(manifest, config, "test", tmp_path / "out"))
+    assert found.metrics["test"]["declined_share"] == 1
+    assert "wrong_share" not in found.metrics["test"]
+    assert any("at most 5% of them are wrong cannot be promised" in sentence for sentence in found.warnings)
+
+
+def score(folder, out, config=CONFIG, resume=False, kind=Looker):
     listing = sources.list_files(folder, apart_from=out)
-    return engine.score_listing(listing, Looker(config), out, config, resume=resume)
+    return engine.score_listing(listing, kind(config), out, config, resume=resume)
+
+
+def test_each_answer_of_a_scored_study_says_how_sure_it_is(tmp_path, pictures):
+    score(pictures, tmp_path / "out", kind=Sure)
+    line = json.loads((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()[0])
+    assert [(one["confidence"], one["abstained"]) for one in line["answers"]] == [(0.9, False), (0.25, True)]
+    assert line["abstained"] is False  # one of its questions is answered
+    assert line["notes"] == ["too unsure"]
 
 
 def with_questions(*questions, task="vqa"):
@@ -151,8 +217,9 @@ def test_every_study_that_is_scored_is_asked_every_question(tmp_path, pictures):
     lines = [json.loads(text) for text in (out / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 7
     assert lines[0]["answers"] == [
-        {"question": "Is it bright?", "answer": "no"}, {"question": "How is it?", "answer": "grey"}
-    ]  # fmt: skip
+        {"question": "Is it bright?", "answer": "no", "confidence": None, "abstained": False},
+        {"question": "How is it?", "answer": "grey", "confidence": None, "abstained": False},
+    ]
     assert lines[0]["report"] is None
     assert score(pictures, out, resume=True).resumed == 7
     with pytest.raises(CheckpointError, match="questions"):

@@ -59,3 +59,29 @@ def test_a_class_that_the_batch_does_not_show_has_no_dice():
     nothing = outline_loss([logits], torch.zeros_like(target), OutlineCode(("a", "b", "c"), exclusive=True))
     assert float(nothing[1]) == 0
     assert float(nothing[0]) > 0
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_what_nobody_has_labelled_does_not_count_at_any_size(exclusive):
+    code = OutlineCode(tuple("abcdefgh"), exclusive)
+    generator = np.random.default_rng(0)
+    masks = {name: generator.random((8, 12)) < 0.2 for name in code.classes}
+    ignored = np.zeros((8, 12), bool)
+    ignored[:, 8:] = True
+    coded = torch.from_numpy(code.encode(masks | {"ignore": ignored}, (8, 12)).astype(np.int64))[None]
+    logits = [torch.randn(1, code.channels, 8, 12), torch.randn(1, code.channels, 4, 6)]
+    found = outline_loss(logits, coded, code)
+    labelled = outline_loss([logits[0][..., :8], logits[1][..., :4]], coded[..., :8], code)
+    for place in (0, 1):
+        torch.testing.assert_close(found[place], labelled[place])
+    nothing = torch.full_like(coded, code.unlabelled)
+    assert [float(part) for part in outline_loss(logits, nothing, code)] == [0, 0]
+
+
+def test_sixty_three_structures_keep_their_bits_in_coarser_maps():
+    code = OutlineCode(tuple(map(str, range(63))), exclusive=False)
+    masks = {"62": np.ones((4, 4), bool), "0": np.ones((4, 4), bool)}
+    coded = torch.from_numpy(code.encode(masks, (4, 4)).astype(np.int64))[None]
+    logits = torch.full((1, 63, 2, 2), -20.0)
+    logits[:, [0, 62]] = 20.0
+    assert float(outline_loss([logits], coded, code)[0]) < 1e-6

@@ -24,25 +24,25 @@ class Blurred(torch.nn.Module):
 
 def test_windows_are_weighed_as_monais_sliding_window_inferer_does():
     torch.manual_seed(0)
-    model, image = Blurred().eval(), torch.rand(20, 34, 30)
+    model, image = Blurred().eval(), torch.rand(1, 20, 34, 30)
     with torch.no_grad():
         found = scores_of(model, image, (16, 16, 16), True, CONFIG)
         theirs = SlidingWindowInferer((16, 16, 16), overlap=0.5, mode="gaussian")(
-            image[None, None], lambda window: model(window)[0].softmax(1)
+            image[None], lambda window: model(window)[0].softmax(1)
         )
     np.testing.assert_allclose(found, theirs[0].numpy(), atol=1e-5)
 
 
 def test_an_image_smaller_than_the_window_is_seen_whole():
     torch.manual_seed(0)
-    model, image = Blurred().eval(), torch.rand(5, 16, 9)
+    model, image = Blurred().eval(), torch.rand(1, 5, 16, 9)
     with torch.no_grad():
         assert scores_of(model, image, (16, 16, 16), False, CONFIG).shape == (2, 5, 16, 9)
 
 
 def test_mirrored_views_are_averaged():
     torch.manual_seed(0)
-    model, image = Blurred().eval(), torch.rand(16, 16, 16)
+    model, image = Blurred().eval(), torch.rand(1, 16, 16, 16)
     config = CONFIG.model_copy(update={"segmentation": CONFIG.segmentation.model_copy(update={"mirror": True})})
     with torch.no_grad():
         both = scores_of(model, image, (16, 16, 16), True, config)
@@ -72,3 +72,14 @@ def test_a_hole_is_not_filled_over_another_class():
     after = clean(coded.copy(), code, [0, 0], [1, 0])
     assert after[6, 6] == 1
     assert (after == 2).sum() == 16
+
+
+def test_what_is_done_to_masks_is_judged_where_they_are_labelled():
+    code = OutlineCode(("organ",), exclusive=False)
+    true, drawn = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    true[10:30, 10:30], drawn[10:30, 10:30], drawn[2:7, 2:7] = True, True, True
+    speck = np.zeros((40, 40), bool)
+    speck[:8] = True
+    one = code.encode({"organ": drawn}, (40, 40))
+    assert choose_cleaning([(one, code.encode({"organ": true}, (40, 40)))], code) == [(True, False)]
+    assert choose_cleaning([(one, code.encode({"organ": true, "ignore": speck}, (40, 40)))], code) == [(False, False)]

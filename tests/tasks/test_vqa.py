@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from medmm.config.tasks import ReliabilityConfig
 from medmm.config.vqa import VqaConfig
 from medmm.data.cache import ImageCache
 from medmm.data.dataset import StudyDataset
 from medmm.errors import DataError, UsageError
+from medmm.models.lora import add_lora
+from medmm.models.tokenizer import learn_tokenizer
 from medmm.tasks.asking import drawn, unpacked
 from medmm.tasks.questions import checked, choose_answers, plain
 from medmm.tasks.vqa import VisualQuestionAnswering, answering
@@ -47,6 +50,21 @@ def dataset(task, seed=0):
     stored = np.stack([generator.integers(0, 9000, (1, 32, 32)) + 50000 * (k % 2) for k in range(len(STUDIES))])
     cache = ImageCache(stored.astype(np.uint16), {one.study_id: (k,) for k, one in enumerate(STUDIES)})
     return StudyDataset(cache, samples, task.padding, seed)
+
+
+def test_a_language_model_that_came_with_weights_is_known_as_such(small, make, tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    assert make().pretrained is None
+    learn_tokenizer(["Is it bright? Yes. No."] * 9, 300).save(tmp_path)
+    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=256)).save_pretrained(
+        tmp_path
+    )
+    decoder = small.model.decoder.model_copy(update={"source": str(tmp_path)})
+    own = {"task": "vqa", "model": small.model.model_copy(update={"decoder": decoder})}
+    task = VisualQuestionAnswering.build(small.model_copy(update=own), STUDIES)
+    assert task.pretrained is task.model.decoder
+    assert add_lora(task.pretrained.model, "gpt2", 2) == 2 * (2 * (32 + 96) + 2 * (32 + 32))
 
 
 def test_answers_of_enough_patients_can_be_called_as_they_are_written_most():
@@ -131,7 +149,8 @@ def test_more_than_a_step_takes_is_left_for_another(make):
     assert len(unpacked(batch, pad, task.config.vqa, True).called_q) == 6
     assert len(unpacked(batch, pad, task.config.vqa, False).called_q) == 14
     assert not unpacked(batch, pad, VqaConfig(image_share=0.0), True).asked.shown_q.any()
-    assert unpacked(batch, pad, VqaConfig(image_share=0.0), False).asked.shown_q.all()
+    assert unpacked(batch, pad, VqaConfig(image_share=0.1), False).asked.shown_q.all()
+    assert not unpacked(batch, pad, VqaConfig(image_share=0.0), False).asked.shown_q.any()  # as it will be asked
 
 
 def test_it_learns_what_the_image_shows_and_what_the_question_says(make):
@@ -150,6 +169,13 @@ def test_it_learns_what_the_image_shows_and_what_the_question_says(make):
     asked = ["Is it bright?", "is it bright", "What is it?", "What is it"]
     seen = [one.answer for one in task.answer(batch.images, batch.view_mask, asked)]
     assert seen == ["No", "Yes", "coal", "snow"]
+    settled = task.settle(lambda: iter([data.batch(range(24), None)]))
+    sure = task.answer(batch.images, batch.view_mask, asked)
+    assert min(one.confidence for one in sure) > 0.8
+    assert all(one.declined is None and not one.stranger for one in sure)
+    assert set(settled) >= {"other_worth", "temperature"}
+    task.config = task.config.model_copy(update={"reliability": ReliabilityConfig(most_wrong=0.01)})
+    assert all("too few" in one.declined for one in task.answer(batch.images, batch.view_mask, asked))
     blind = [one.answer for one in task.answer(batch.images, batch.view_mask, asked, shown=False)]
     assert blind[0] == blind[1] in {"No", "Yes"}
     assert blind[2] == blind[3] in {"coal", "snow"}

@@ -184,7 +184,7 @@ def test_a_sampled_draft_depends_on_its_study_alone(run, edit, paths):
 def test_provenance_leads_to_the_files(trained, model, manifest, paths):
     record = json.loads((trained / "run.json").read_text())
     shaping = yaml.safe_load((trained / "config.yaml").read_text())
-    for name in ("device", "cache", "tracking", "evaluate", "score", "generate"):
+    for name in ("device", "cache", "tracking", "evaluate", "score", "generate", "probe"):
         shaping.pop(name, None)
     contract = json.loads((trained / "model" / "preprocess.json").read_text())
     settings = {name: contract[name] for name in ("size", "depth", "window", "mean", "std")}

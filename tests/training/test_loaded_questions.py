@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import SplitConfig
+from medmm.config.tasks import ReliabilityConfig
 from medmm.config.vqa import VqaConfig
 from medmm.data import manifest as manifests
 from medmm.errors import UsageError
@@ -16,6 +17,7 @@ from medmm.scoring.evaluation import evaluate
 from medmm.training import records
 from medmm.training.loaded import load
 from medmm.training.run import finetune
+from medmm.training.served import say
 
 PRESENT, SIDE = "Is there a nodule?", "On which side is it?"
 
@@ -61,6 +63,19 @@ def test_a_study_or_a_path_is_asked_a_question(answerer, asked):
         assert found.answer
         assert (found.study_id, found.report, found.provenance["task"]) == (study.study_id, None, "vqa")
         assert answerer.predict(study).answer == answerer.predict(study, question=PRESENT).answer
+
+
+def test_an_answer_says_how_sure_it_is_and_is_declined_where_nothing_can_be_promised(answerer, asked):
+    study = next(asked.studies("test"))
+    found = answerer.predict(study, question=PRESENT)
+    assert 0 < found.confidence < 1
+    assert not found.abstained
+    own = answerer.task.config
+    answerer.task.config = own.model_copy(update={"reliability": ReliabilityConfig(most_wrong=0.01)})
+    strict = answerer.predict(study, question=PRESENT)
+    answerer.task.config = own
+    assert (strict.answer, strict.confidence, strict.abstained) == (found.answer, found.confidence, True)
+    assert "too few questions" in strict.notes[0]
 
 
 def test_a_question_of_ten_thousand_characters_is_answered_with_a_note(answerer, asked):
@@ -112,3 +127,15 @@ def test_the_run_is_evaluated_and_scores_a_folder(run, asked, settings, tmp_path
         answers = by_id[f"{place}.png"]
         assert [one["question"] for one in answers] == [PRESENT, SIDE]
         assert answers[0]["answer"] == said[study.study_id, PRESENT]
+
+
+def test_its_card_speaks_of_answers_and_its_columns_are_what_it_answers(run, answerer, asked):
+    card = (run / "MODEL_CARD.md").read_text()
+    assert "**Not a medical device.** Answers are for research" in card
+    assert f"- Answer head: {len(answerer.task.answers)} answers that it can call." in card
+    assert "draft" not in card.lower()
+    paths = [str(study.images[0].path) for study in asked.studies("test")]
+    questions = [PRESENT, SIDE] * len(paths)
+    said = say(answerer, paths, questions[: len(paths)])
+    wanted = [answerer.predict(path, question=one).answer for path, one in zip(paths, questions, strict=False)]
+    assert said["answer"] == wanted

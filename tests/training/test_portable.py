@@ -7,6 +7,7 @@ import pytest
 from medmm.config.load import load
 from medmm.training.portable import portable
 from medmm.training.records import claim, read_config
+from medmm.training.served import signature
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def run(tmp_path):
 def test_only_weights_config_and_record_travel(run):
     with portable(run) as folder:
         names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        assert names == ["config.yaml", "model/model.safetensors", "run.json"]
+        assert names == ["config.yaml", "model/model.safetensors", "run.json", "signature.json"]
+        assert json.loads((folder / "signature.json").read_text()) == signature("report_gen")
         text = (folder / "config.yaml").read_text()
         assert "doe" not in text.lower()
         assert "hunter2" not in text

@@ -200,3 +200,77 @@ def test_what_cannot_be_learned_is_refused_by_name(flat, tmp_path):
     sided = [Study(s.study_id, s.patient_key, s.images, masks={"lung_left": s.masks["disc"]}) for s in studies]
     with pytest.raises(UsageError, match="lung_left"):
         train(asked(mirror=True), manifest_of(sided, tmp_path), tmp_path / "b")
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory):
+    """A run that outlines what is dense in CT, on a grid so coarse that a whole chest takes a moment."""
+    folder = tmp_path_factory.mktemp("coarse")
+    studies = []
+    for number in range(6):
+        study = scan(folder, number, size=24)
+        image = nib.load(study.images[0].path)
+        hu = np.asarray(image.dataobj).repeat(4, 0).repeat(4, 1).repeat(2, 2)
+        affine = np.diag([-8.0, 8.0, 10.0, 1.0]) @ np.diag([0.25, 0.25, 0.5, 1.0])
+        for path, array in ((study.images[0].path, hu), (study.masks["label"], (hu > -400).astype(np.uint8))):
+            nib.save(nib.Nifti1Image(array, affine), path)
+        studies.append(study)
+    wanted = {"spacing_mm": [10, 8, 8], "patch": [16, 32, 32]}
+    config = {**SMALL, "data": {"labels": {"body": 1}}, "segmentation": wanted, "train": {**TRAIN, "lr": 1e-2}}
+    train(Config.model_validate(config), manifest_of(studies, folder), folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.shared
+def test_masks_of_a_real_series_open_on_it_in_other_programs(coarse, shared, tmp_path):
+    import pydicom
+    import SimpleITK
+
+    folder = shared / "dicom" / "ct_series"
+    summary = score_folder(folder, coarse, tmp_path / "out")
+    assert summary.scored == 1
+    (line,) = [json.loads(text) for text in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    nifti, seg = (tmp_path / "out" / name for name in line["masks"][0]["files"])
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    series = SimpleITK.ReadImage(names)
+    mask = SimpleITK.Resample(SimpleITK.ReadImage(str(nifti)), series, SimpleITK.Transform(),
+                              SimpleITK.sitkNearestNeighbor, 0.0, SimpleITK.sitkUInt8)  # fmt: skip
+    drawn = SimpleITK.GetArrayFromImage(mask)
+    hu = SimpleITK.GetArrayFromImage(series)
+    assert 2 * (drawn.astype(bool) & (hu > -400)).sum() / (drawn.sum() + (hu > -400).sum()) > 0.7
+    written = pydicom.dcmread(seg)
+    frames = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(seg))).reshape(-1, *drawn.shape[1:])
+    positions = {
+        tuple(map(float, pydicom.dcmread(name, stop_before_pixels=True).ImagePositionPatient)) for name in names
+    }
+    places = [
+        tuple(map(float, one.PlanePositionSequence[0].ImagePositionPatient))
+        for one in written.PerFrameFunctionalGroupsSequence
+    ]
+    assert set(places) <= positions
+    assert len(set(places)) == len(places) == len(frames) == drawn.any((1, 2)).sum()
+    for place, frame in zip(places, frames, strict=True):
+        number = series.TransformPhysicalPointToIndex(place)[2]
+        np.testing.assert_array_equal(frame > 0, drawn[number] > 0)
+
+
+def test_a_run_is_not_asked_for_another_task(flat, tmp_path):
+    run, config, manifest = flat
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(next(iter(manifest.studies("test"))).images[0].path.read_bytes())
+    other = config.model_copy(update={"task": "report_gen"})
+    with pytest.raises(UsageError, match="another task; got report_gen; expected segmentation"):
+        score_folder(tmp_path / "in", run, tmp_path / "out", config=other)
+
+
+def test_a_run_of_the_first_format_is_still_read(solid):
+    from medmm.tasks.segmentation import Segmentation
+
+    run, config, _, folder = solid
+    said = json.loads((run / "model" / "task.json").read_text())
+    low, high = said["grid"].pop("ranges")[0]
+    said["grid"].pop("channels")
+    (folder / "old").mkdir()
+    old = said | {"format": 1, "grid": said["grid"] | {"low": low, "high": high}}
+    (folder / "old" / "task.json").write_text(json.dumps(old))
+    assert Segmentation.load(folder / "old", config).grid == Segmentation.load(run / "model", config).grid

@@ -54,6 +54,16 @@ def labels(config: DataConfig) -> dict[str, tuple[int, ...]]:
     return named_values(listed.get("labels"))
 
 
+def channels(config: DataConfig) -> tuple[str, ...]:
+    """Names of an image's channels, as the file says; empty where it says nothing.
+
+    Raises:
+        DataError: There is no such file, or it is no JSON of that form.
+    """
+    file = _listing.dataset_file(source_path(config.path), _NAME, _EXPECTED)
+    return tuple(channel_names(_listing.load_object(file, _EXPECTED).get("modality")))
+
+
 def named_values(table: object) -> dict[str, tuple[int, ...]]:
     """Turn ``{"0": "background", "1": "liver"}`` round.
 

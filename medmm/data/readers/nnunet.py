@@ -30,6 +30,7 @@ _ENDINGS = (".nii.gz", ".nii", ".png")
 _PREPROCESSED = "nnUNet_preprocessed"
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _LABELLED_TEST = "labelsTs"
+_IGNORE = "ignore"
 
 
 def read(config: DataConfig) -> Iterator[Study | Rejection]:
@@ -54,7 +55,7 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
 def labels(config: DataConfig) -> dict[str, tuple[int, ...]]:
     """What the values of the masks' voxels stand for: name to values, several for a region, without the background 0.
 
-    The name ``ignore`` is nnU-Net's for voxels that nobody has labelled.
+    The name ``ignore`` is nnU-Net's for voxels that nobody has labelled; its value is the highest one.
 
     Raises:
         DataError: There is no such dataset, or its labels are no such table.
@@ -71,7 +72,26 @@ def labels(config: DataConfig) -> dict[str, tuple[int, ...]]:
             raise DataError("a label without a value", where="data.path", expected=_EXPECTED)
         if (kept := tuple(int(one) for one in values)) != (0,):
             found[str(name)] = kept
+    _check_ignored(found)
     return found
+
+
+def channels(config: DataConfig) -> tuple[str, ...]:
+    """Names of an image's channels, in the order of their files.
+
+    Raises:
+        DataError: As :func:`labels`.
+    """
+    return tuple(_layout(config).channels)
+
+
+def _check_ignored(table: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a label ``ignore`` that is a region or not the highest value: nnU-Net would not take it either."""
+    given = table.get(_IGNORE)
+    highest = max(value for values in table.values() for value in values) if table else 0
+    if given is not None and given != (highest,):
+        raise DataError(f"the label '{_IGNORE}' is not the highest value", where="data.path",
+                        got=", ".join(map(str, given)), expected="one value above all others")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from medmm.data.readers._files import Presence, root_folder, source_path
 from medmm.data.readers._mesh import coded_findings
 from medmm.errors import DataError, Reason, StudyError
 from medmm.reports.parse import OpeniReport, parse_openi_xml
-from medmm.types import ImageRef, Rejection, Study
+from medmm.types import ImageRef, Rejection, Report, Study
 
 _IMAGE_KINDS = (".png", ".jpg", ".jpeg", ".dcm")
 _PNG = "NLMCXR_png"  # what the collection's archive of images unpacks to
@@ -47,6 +47,20 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
     unpacked = next((one for one in (beside / _PNG, beside.parent / _PNG) if one.is_dir()), beside)
     root = root_folder(config.image_root, unpacked, "data.image_root")
     return _items(path, root, config.image_root is not None)
+
+
+def texts(config: DataConfig) -> Iterator[tuple[str, Report]]:
+    """Yield patient key and report of every report of the XML form, whether or not its images are there.
+
+    Raises:
+        DataError: There is no such source, or it holds no reports.
+    """
+    for _, data in _reports(source_path(config.path)):
+        try:
+            report = parse_openi_xml(data)
+        except StudyError:
+            continue
+        yield lone_patient_key(report.uid, public=True), report.report
 
 
 def _items(path: Path, root: Path, only_images: bool) -> Iterator[Study | Rejection]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,31 @@ IMAGE = "image.dcm"
 def read(config: DataConfig) -> Iterator[Study | Rejection]:
     """Read a folder that ``medmm phantom`` made; without a path, the first ``data.phantom.studies`` of seed 0.
 
+    ``data.columns.label`` names numbers of ``studies.parquet`` to learn: ``age``, ``heart_share``.
+
     Raises:
         DataError: The folder holds no complete phantom.
     """
     wanted = config.phantom
     folder = source_path(config.path) if config.path is not None else _made(wanted)
     generator.require(folder)
-    return _studies(folder)
+    return _studies(folder, config.columns.labels)
 
 
 def _made(wanted: PhantomConfig) -> Path:
     return cached(0, wanted.studies, wanted.size, options=Options.of(wanted))
 
 
-def _studies(folder: Path) -> Iterator[Study | Rejection]:
+def _studies(folder: Path, labels: Sequence[str]) -> Iterator[Study | Rejection]:
     import pyarrow.parquet as pq
 
     truth: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in pq.read_table(folder / generator.TRUTH).to_pylist():
         truth[row["study_id"]].append(row)
     for fact in pq.read_table(folder / generator.STUDIES).to_pylist():
-        yield _study(folder, fact, truth[fact["study_id"]])
+        found = _study(folder, fact, truth[fact["study_id"]])
+        values = {name: float(fact[name]) for name in labels if isinstance(fact.get(name), int | float)}
+        yield replace(found, values=values) if isinstance(found, Study) else found
 
 
 def _study(folder: Path, fact: Mapping[str, Any], rows: list[dict[str, Any]]) -> Study | Rejection:

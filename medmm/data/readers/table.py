@@ -7,6 +7,7 @@ Columns named ``sex`` and ``age`` are read too. Without ``data.columns.patient``
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from medmm.errors import DataError, Reason
 from medmm.types import Finding, ImageRef, Rejection, Report, Status, Study
 
 _SHOWN_VALUES = 20
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 _PERSONAL = ("image", "report", "patient", "study", "mask", "question", "answer")  # never listed in an error
 
 
@@ -50,7 +52,10 @@ def read(config: DataConfig) -> Iterator[Study | Rejection]:
 
 
 def _wanted(config: DataConfig) -> dict[str, str]:
-    columns = {f"data.columns.{key}": name for key, name in config.columns.model_dump().items() if name is not None}
+    single = config.columns.model_dump(exclude={"label"})
+    columns = {f"data.columns.{key}": name for key, name in single.items() if name is not None}
+    for place, name in enumerate(config.columns.labels):
+        columns[f"data.columns.label[{place}]" if place else "data.columns.label"] = name
     return columns | {f"data.where.{name}": name for name in config.where}
 
 
@@ -159,12 +164,15 @@ class _Reading:
             patient_key=patient_key(patients[0]) if patients else lone_patient_key(self._lone(study_id, rows)),
             images=tuple(images),
             report=reports[0] if reports else None,
-            findings={_snake(name): Finding(Status.PRESENT) for name in _values(rows, columns.label)},
+            findings={
+                _snake(name): Finding(Status.PRESENT) for label in columns.labels for name in _values(rows, label)
+            },
             masks=masks,
             questions=_questions(rows, columns.question, columns.answer),
             sex=sex_code(self._first(rows, "sex")),
             age_band=age_band(self._first(rows, "age")),
             split=split,
+            values=_numbers(rows, columns.labels),
         )
 
     def _lone(self, study_id: str, rows: Sequence[Row]) -> str:
@@ -260,6 +268,16 @@ class _Filter:
 def _values(rows: Sequence[Row], column: str | None) -> list[str]:
     """Distinct cells of a column that are not empty, in their order."""
     return [] if column is None else list(dict.fromkeys(row[column] for row in rows if row[column]))
+
+
+def _numbers(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, float]:
+    """Column to its number, without those whose cells hold no finite number, or several."""
+    found = {}
+    for column in columns:
+        numbers = {float(text) if _NUMBER.fullmatch(text) else math.nan for text in _values(rows, column)}
+        if len(numbers) == 1 and math.isfinite(number := numbers.pop()):
+            found[column] = number
+    return found
 
 
 def _questions(rows: Sequence[Row], question: str | None, answer: str | None) -> tuple[tuple[str, str], ...]:

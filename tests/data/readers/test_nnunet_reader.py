@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medmm.config.schema import DataConfig
-from medmm.data.labels import mask_labels
+from medmm.data.labels import image_channels, mask_labels
 from medmm.data.readers import nnunet
 from medmm.errors import DataError, Reason
 from medmm.types import Rejection, Study
@@ -71,6 +71,10 @@ def test_regions_have_several_values(dataset):
     assert mask_labels(dataset(labels=regions)) == {"whole tumor": (1, 2, 3), "tumor core": (2, 3), "ignore": (4,)}
     with pytest.raises(DataError, match="label"):
         mask_labels(dataset(labels={"PZ": "one"}))
+    for ignore in (1, [2, 3]):
+        with pytest.raises(DataError, match="not the highest"):
+            mask_labels(dataset(labels={"background": 0, "PZ": 2, "ignore": ignore}))
+    assert image_channels(dataset()) == ("T2", "ADC")
 
 
 def test_version_1(dataset, folder):
