@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -111,14 +112,11 @@ class MlflowTracker:
         self._give("end_run", status)
 
     def log_model(self, folder: Path) -> None:
-        """Store the model as a pyfunc with a signature: image paths in, drafts and findings out."""
+        """Store the model as a pyfunc with the signature that ``signature.json`` in the folder says, if it is there."""
         from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, DataType, Schema
 
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(DataType.string, "path")]),
-            outputs=Schema([ColSpec(DataType.string, "report"), ColSpec(DataType.string, "findings")]),
-        )
+        said = folder / "signature.json"
+        signature = ModelSignature.from_dict(json.loads(said.read_text(encoding="utf-8"))) if said.is_file() else None
         os.environ.update({key: "120" for key in self._ours if "TIMEOUT" in key})  # a server stores gigabytes slowly
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # asks for an example input, which would be a patient's image

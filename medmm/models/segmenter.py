@@ -63,7 +63,9 @@ class Segmenter(nn.Module):
         Returns:
             Logits, float32, the finest first; only these outside of training.
         """
-        layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+        # on a processor a group norm of bf16 volumes takes 14 times as long where channels lie last (torch 2.13)
+        solid = torch.contiguous_format if images.device.type == "cpu" else torch.channels_last_3d
+        layout = torch.channels_last if images.ndim == 4 else solid
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=layout)
         with sound(images, images.shape[2] // self.multiple):
             logits: list[Tensor] = self.network(normalised)
@@ -181,8 +183,8 @@ def build_network(  # noqa: PLR0913, PLR0917
         network = _Listed(SwinUNETR(channels, maps, feature_size=24, spatial_dims=dims))
     if dims == 3:
         _norms_without_batch(network)
-    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
-    network.to(memory_format=layout)  # type: ignore[call-overload]
+    if dims == 2:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
