@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from medmm.config.sources import Fraction, Section
+from medmm.config.sources import Section
 
 Policy = Literal["ignore", "zeros", "ones", "soft"]
 
@@ -45,7 +45,7 @@ class ReliabilityConfig(Section):
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
     """Share of the truly present, and of the truly absent, whose conformal set holds the truth; of numbers, share of
     the studies whose interval does."""
-    most_wrong: Fraction = 0.0
+    most_wrong: float = Field(default=0.0, ge=0, le=0.2)
     """Decline calls so that at most this share of the others is wrong, with 95% confidence; 0 declines none."""
     familiar: float = Field(default=0.99, gt=0.5, lt=1)
     """Share of studies like those of training that count as familiar; a stranger one is declined as a whole."""

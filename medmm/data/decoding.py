@@ -9,6 +9,7 @@ import functools
 import os
 import queue
 import sys
+import traceback
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
@@ -78,8 +79,10 @@ def attempt(job: Job, preprocess: PreprocessConfig) -> Outcome:
     except ImageError as error:
         return Outcome(job, error.reason, error.detail, lasting=error.reason not in _PASSING)
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
+        if not is_out_of_memory(error):  # one file of a night's thousands must not end the night, whatever it met
+            met = traceback.extract_tb(error.__traceback__)[-1]
+            detail = f"a bug in medmm: {type(error).__name__} at {Path(met.filename).name}:{met.lineno}"
+            return Outcome(job, Reason.DECODE_FAILED, detail, lasting=False)
         detail = "reading the file takes more memory than there is, or than it may take"
         return Outcome(job, Reason.OUT_OF_MEMORY, detail, lasting=False)
     data = memoryview(array.tobytes())

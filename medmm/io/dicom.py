@@ -169,7 +169,10 @@ def _ends(grey: Greyscale, least: float, most: float, slope: float, intercept: f
     if least > most:
         return np.inf, -np.inf
     if grey.table is not None:
-        reached = grey.table.lookup(np.arange(int(least), int(most) + 1))
+        first, last = grey.table.first, grey.table.first + len(grey.table.entries) - 1
+        inputs = (int(np.clip(end, first, last)) for end in (least, most))  # beyond its ends a table stays as it is
+        low, high = inputs
+        reached = grey.table.lookup(np.arange(low, high + 1))
         return float(reached.min()), float(reached.max())
     ends = (least * slope + intercept, most * slope + intercept)
     return min(ends), max(ends)

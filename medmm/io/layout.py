@@ -166,6 +166,18 @@ def _check(layout: Layout) -> None:
         ("rows", layout.rows, "1 or more", layout.rows > 0),
         ("columns", layout.columns, "1 or more", layout.columns > 0),
         ("samples per pixel", layout.samples, "1 or 3", layout.samples in (1, 3)),
+        (
+            "samples per pixel of a palette",
+            layout.samples,
+            "1",
+            layout.photometric != "PALETTE COLOR" or layout.samples == 1,
+        ),
+        (
+            "columns of 4:2:2 samples",
+            layout.columns,
+            "an even number",
+            not (layout.photometric.endswith("_422") and layout.syntax in NATIVE_SYNTAXES and layout.columns % 2),
+        ),
         ("bits allocated", allocated, " | ".join(map(str, widths)), allocated in widths),
         ("bits stored", stored, f"1 to {allocated}", 1 <= stored <= allocated),
         ("high bit", layout.high_bit, f"{stored - 1} to {allocated - 1}", stored - 1 <= layout.high_bit < allocated),

@@ -27,6 +27,7 @@ _LARGEST_OFFSET = 1 << 26
 """Bytes in front of the samples: the header and its extensions, which are kilobytes."""
 _CHUNK = 1 << 24
 """Bytes that are read and scaled at once."""
+_FLAGS = 4  # bytes behind the header that say whether extensions follow
 _WHERE = "NIfTI header"
 
 
@@ -93,7 +94,9 @@ def _offset(header: Nifti1Header) -> int:
     if isinstance(offset, str) or not 0 <= offset <= _LARGEST_OFFSET:
         what, expected = "the place of the samples cannot be", f"0 to {_LARGEST_OFFSET:,}"
         raise ImageError(Reason.HEADER_INVALID, what, where=_WHERE, expected=expected)
-    return offset
+    is_single = attempt(lambda: bytes(header["magic"].item()).startswith(b"n+"))
+    least = int(header["sizeof_hdr"]) + _FLAGS
+    return least if offset == 0 and is_single is True else offset  # some programs leave it out; ITK reads them so too
 
 
 def _scaling(header: Nifti1Header) -> tuple[float, float]:

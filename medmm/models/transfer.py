@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from medmm.errors import CheckpointError
+from medmm.errors import CheckpointError, UsageError
 from medmm.models.weights import load_tensors, refuse_pickles_in
 
 _WEIGHTS = "model/model.safetensors"
 _TAKEN = ("encoder.", "view")
+_LEAST = 0.5  # of the encoder; a norm or a mark of a view fits almost any other
 
 
 def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
@@ -28,7 +29,7 @@ def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
         Parameters of the image encoder, with its marks of the views, that were taken, and all of it.
 
     Raises:
-        CheckpointError: There are no weights, they are pickles, or nothing of the image encoder fits.
+        CheckpointError: There are no weights, they are pickles, or no more than half of the image encoder fits.
     """
     refuse_pickles_in(run / "model")
     if not (run / _WEIGHTS).is_file():
@@ -38,15 +39,17 @@ def take_over(model: nn.Module, run: Path) -> tuple[int, int]:
     encoder = {name: tensor.numel() for name, tensor in ours.items() if name.startswith(_TAKEN)}
     fitting = {name: theirs[name] for name in encoder if name in theirs and ours[name].shape == theirs[name].shape}
     taken = sum(size for name, size in encoder.items() if name in fitting)
-    if not taken:
+    whole = sum(encoder.values())
+    if taken <= _LEAST * whole:
         raise CheckpointError(
-            "nothing of the run's image encoder fits this model", where="--init",
+            "the run's image encoder does not fit this model", where="--init",
+            got=f"{taken:,} of {whole:,} parameters with the same name and shape",
             expected="a run with the same model.encoder", fix="Set model.encoder as that run's config.yaml has it.",
         )  # fmt: skip
     with torch.no_grad():
         for name, tensor in fitting.items():
             ours[name].copy_(tensor)
-    return taken, sum(encoder.values())
+    return taken, whole
 
 
 def freeze(model: nn.Module, adapt: str, pretrained: nn.Module | None = None) -> tuple[int, int]:
@@ -61,8 +64,15 @@ def freeze(model: nn.Module, adapt: str, pretrained: nn.Module | None = None) ->
 
     Returns:
         Parameters that learn, and all.
+
+    Raises:
+        UsageError: The model has no encoder.
     """
     if adapt not in ("full", "lora"):
+        if not hasattr(model, "encoder"):
+            expected, fix = "train.adapt=full or lora", "Use a network with an encoder: segmentation.network=unet."
+            raise UsageError("this network has no encoder to hold still", where="train.adapt", got=adapt,
+                             expected=expected, fix=fix)  # fmt: skip
         blocks = int(adapt.removeprefix("last-")) if adapt.startswith("last-") else 0
         parts = [model.get_submodule("encoder.backbone"), *([] if pretrained is None else [pretrained])]
         for part in parts:

@@ -194,7 +194,7 @@ def _require_questions(config: Config) -> None:
     answers, asked = config.task == "vqa", config.score.questions
     if bool(asked) != answers:
         got = f"{len(asked)} questions for a run of --task {config.task}"
-        fix = "Ask some: 'score.questions=[Is there a nodule?]'." if answers else "Leave score.questions out."
+        fix = """Ask some: 'score.questions=["Is there a nodule?"]'.""" if answers else "Leave score.questions out."
         raise UsageError("questions are for runs that answer them", where="score.questions", got=got, fix=fix)
     if any(not question.strip() for question in asked):
         raise UsageError("a question that says nothing", where="score.questions", expected="sentences")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medmm.config.schema import EncoderConfig, PreprocessConfig
-from medmm.errors import CheckpointError
+from medmm.errors import CheckpointError, UsageError
 from medmm.models.classifier import StudyClassifier
 from medmm.models.heads import FindingQueries
 from medmm.models.image_encoder import build_encoder
@@ -40,10 +40,18 @@ def test_the_encoder_is_taken_and_a_head_is_not(tmp_path, names):
 
 def test_a_run_of_another_encoder_is_refused(tmp_path):
     run = saved(classifier(encoder="densenet121"), tmp_path / "run")
-    with pytest.raises(CheckpointError, match="nothing of the run's image encoder fits"):
+    with pytest.raises(CheckpointError, match="image encoder does not fit"):
         take_over(torch.nn.Linear(3, 3), run)
+    with pytest.raises(CheckpointError, match="image encoder does not fit"):
+        take_over(classifier(), run)
     with pytest.raises(CheckpointError, match="no weights"):
         take_over(classifier(), tmp_path)
+
+
+def test_a_network_without_encoder_learns_whole_or_not_at_all():
+    with pytest.raises(UsageError, match="no encoder to hold still; got head"):
+        freeze(torch.nn.Linear(3, 3), "head")
+    assert freeze(torch.nn.Linear(3, 3), "full") == (12, 12)
 
 
 @pytest.mark.parametrize(

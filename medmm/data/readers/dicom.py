@@ -236,7 +236,7 @@ def _study(
     folders: Sequence[Path],
 ) -> Iterator[Study | Rejection]:
     headers = [record for record in records if "path" in record]
-    patients = {record["patient_id"] for record in headers}
+    patients = {record["patient_id"] for record in headers if record["patient_id"]}
     if len(patients) > 1:
         yield Rejection(study_id, Reason.HEADER_INVALID, "the study's images name different patients")
         return
@@ -255,7 +255,7 @@ def _study(
 
     yield Study(
         study_id=study_id,
-        patient_key=study_key(patients.pop(), study_id),
+        patient_key=study_key(patients.pop() if patients else "", study_id),
         images=tuple(one for one in images if isinstance(one, ImageRef)),
         report=reports[0] if reports else None,
         masks=masks_of(records),

@@ -286,6 +286,13 @@ def test_study_without_patient_is_one_of_its_own(layouts, tmp_path):
     assert len({study.patient_key for study in studies}) == 2
 
 
+def test_an_image_without_patient_is_its_studys(layouts, tmp_path):
+    for name, patient in (("a", "P6"), ("b", "")):
+        layouts.write_dicom(tmp_path / f"{name}.dcm", study="1.6", patient=patient)
+    studies, rejected = split(at(tmp_path))
+    assert ([len(study.images) for study in studies], rejected) == ([2], [])
+
+
 def test_name_that_is_no_text_is_set_aside(layouts, tmp_path):
     good = layouts.write_dicom(tmp_path / "good.dcm", study="1.1")
     shutil.copy(good, os.fsencode(tmp_path) + b"/M\xfcller.dcm")
