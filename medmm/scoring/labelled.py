@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from medmm.scoring.drafting import Progress, adopt
 from medmm.scoring.embedding import embed_views
 from medmm.scoring.evaluation import require_some
 from medmm.scoring.images import prepared
+from medmm.scoring.markdown import Table
 from medmm.scoring.own_vocabulary import with_own_vocabulary
 from medmm.tasks.few_shot import Told
 from medmm.types import Rejection
@@ -28,6 +29,23 @@ if TYPE_CHECKING:
     from medmm.training.loaded import LoadedModel
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a use of a run without its own training gave.
+
+    Attributes:
+        metrics: The content of ``metrics.json``.
+        shown: Tables for people.
+        notes: What was left out, in sentences.
+        broken: Images that could not be read.
+    """
+
+    metrics: Mapping[str, Any]
+    shown: tuple[Table, ...]
+    notes: tuple[str, ...]
+    broken: int
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from medmm.data.pairing import write_quarantine
 from medmm.io import atomic
 from medmm.scoring import probing
 from medmm.scoring.evaluation import QUARANTINE
-from medmm.scoring.labelled import Archive
+from medmm.scoring.labelled import Archive, Judged
 from medmm.scoring.markdown import Table, finer, interval, number, table
 from medmm.scoring.run_card import describe_data, describe_run, describe_versions
 
@@ -25,24 +24,7 @@ _LOOKS = {  # of Okabe and Ito: colours that the common kinds of colour blindnes
 }
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What a probe found.
-
-    Attributes:
-        metrics: The content of ``metrics.json``: ``shots`` and ``card``.
-        shown: Tables for people.
-        notes: What was left out, in sentences.
-        broken: Images that could not be read.
-    """
-
-    metrics: Mapping[str, Any]
-    shown: tuple[Table, ...]
-    notes: tuple[str, ...]
-    broken: int
-
-
-def probe(archive: Archive) -> Probed:
+def probe(archive: Archive) -> Judged:
     """Learn from few studies, judge on test, and write the files into ``archive.out``.
 
     Raises:
@@ -57,7 +39,7 @@ def probe(archive: Archive) -> Probed:
     _draw(metrics["shots"], archive.out / PICTURE)
     atomic.write_text(archive.out / PAGE, _page(metrics, shown, material))
     atomic.write_json(archive.out / METRICS, metrics)
-    return Probed(metrics, shown, tuple(material.left_out), len(archive.rejections))
+    return Judged(metrics, shown, tuple(material.left_out), len(archive.rejections))
 
 
 def _card(archive: Archive, material: probing.Material) -> dict[str, Any]:

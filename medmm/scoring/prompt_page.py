@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medmm.data.pairing import write_quarantine
 from medmm.io import atomic
 from medmm.scoring.evaluation import QUARANTINE
-from medmm.scoring.labelled import Archive
+from medmm.scoring.labelled import Archive, Judged
 from medmm.scoring.markdown import Table, finer, interval, number, table
 from medmm.scoring.prompt_search import PromptSearch
 from medmm.scoring.run_card import describe_data, describe_run, describe_versions
@@ -20,24 +19,7 @@ METRICS, PAGE, FOUND = "metrics.json", "metrics.md", "prompts.yaml"
 CANDIDATES = "prompts/candidates.yaml"
 
 
-@dataclass(frozen=True)
-class Searched:
-    """What a search found.
-
-    Attributes:
-        metrics: The content of ``metrics.json``: ``packaged``, ``single``, ``ensemble``, ``findings``, ``card``.
-        shown: Tables for people.
-        notes: What was left out, in sentences.
-        broken: Images that could not be read.
-    """
-
-    metrics: Mapping[str, Any]
-    shown: tuple[Table, ...]
-    notes: tuple[str, ...]
-    broken: int
-
-
-def search(archive: Archive, packaged: Prompts, candidates: Prompts) -> Searched:
+def search(archive: Archive, packaged: Prompts, candidates: Prompts) -> Judged:
     """Try prompts on the validation split, and write the files into ``archive.out``.
 
     Raises:
@@ -58,7 +40,7 @@ def search(archive: Archive, packaged: Prompts, candidates: Prompts) -> Searched
     best.save(archive.out / FOUND)
     atomic.write_text(archive.out / PAGE, _page(metrics, shown))
     atomic.write_json(archive.out / METRICS, metrics)
-    return Searched(metrics, shown, notes, len(archive.rejections))
+    return Judged(metrics, shown, notes, len(archive.rejections))
 
 
 def _card(archive: Archive, studies: int, patients: int, notes: list[str]) -> dict[str, Any]:
