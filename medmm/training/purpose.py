@@ -176,13 +176,13 @@ def _answers(task: Any, validated: bool) -> Purpose:
         about="Answers to questions on a study, learned from questions with answers",
         parts=(_encoder(config), _writer(config), f"Answer head: {known}"),
         takes=f"{_views(config)}; a question of up to {config.vqa.question_tokens} tokens",
-        gives="an answer in words",
+        gives="an answer in words, with a calibrated probability that it is right",
         decides=f"the head's likeliest answer, or what the language model writes where it knows none{worth}",
         research="answering questions on images",
         alike="kind of questions",
         limits=(
             f"It answers as its training answers do, their mistakes included; {_NO_PRIORS}",
-            "A question that the image cannot answer, or of a kind that it never learned, gets an answer all the same",
+            "A question that the image cannot answer gets one all the same, unless reliability.most_wrong declines it",
         ),
     )
 
